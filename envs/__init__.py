@@ -1,0 +1,32 @@
+"""Gymnasium environments in MuJoCo, and the shifts that change them in mid-episode. Importing this registers them."""
+
+from .. import __version__ as __version__
+from .registry import ENVIRONMENTS, full_id, make_batch, register
+from .scenario import Scenario, make_shift
+from .schedule import SCHEDULES, Abrupt, Always, Schedule
+from .shift import Shift
+from .shifts import SHIFTS, MotorLoss, Payload, Wind
+from .signals import Signals
+from .simulation import BatchEnv, GymEnv
+
+register()
+
+__all__ = [
+    "ENVIRONMENTS",
+    "SCHEDULES",
+    "SHIFTS",
+    "Abrupt",
+    "Always",
+    "BatchEnv",
+    "GymEnv",
+    "MotorLoss",
+    "Payload",
+    "Scenario",
+    "Schedule",
+    "Shift",
+    "Signals",
+    "Wind",
+    "full_id",
+    "make_batch",
+    "make_shift",
+]

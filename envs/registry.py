@@ -1,0 +1,53 @@
+"""The environments by id, and how to build them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+
+from .drone.track import DroneTrack
+from .shift import Shift
+from .simulation import BatchEnv, GymEnv
+
+ENVIRONMENTS: dict[str, type[BatchEnv]] = {env.id: env for env in (DroneTrack,)}
+
+
+def full_id(name: str) -> str:
+    """The registered id of "DroneTrack", "undrift/DroneTrack-v0" or "undrift.envs:undrift/DroneTrack-v0".
+
+    Raises:
+        ValueError: unknown; the message lists the ids.
+    """
+    name = name.removeprefix("undrift.envs:")
+    for known in ENVIRONMENTS:
+        if name in (known, known.removeprefix("undrift/"), known.removeprefix("undrift/").removesuffix("-v0")):
+            return known
+    raise ValueError(f"unknown environment {name!r}; the environments are: {', '.join(sorted(ENVIRONMENTS))}.")
+
+
+def make_batch(
+    env_id: str, num_envs: int = 1, seed: int | None = None, shifts: Sequence[Shift] = (), **kwargs: Any
+) -> BatchEnv:
+    """A batch of `num_envs` simulations of `env_id`, to step together.
+
+    Raises:
+        ValueError: unknown id, or a constructor argument that the environment does not have.
+    """
+    kind = ENVIRONMENTS[full_id(env_id)]
+    try:
+        return kind(num_envs, seed=seed, shifts=shifts, **kwargs)  # type: ignore[call-arg, arg-type]
+    except TypeError as error:
+        raise ValueError(f"{kind.id}: {error}. Its arguments are documented in {kind.__module__}.") from error
+
+
+def _make_gym(env_id: str, render_mode: str | None = None, **kwargs: Any) -> GymEnv:
+    return GymEnv(make_batch(env_id, 1, **kwargs), render_mode)
+
+
+def register() -> None:
+    """Tell Gymnasium of every environment. The time limit is the environment's own: batches need it as well."""
+    for env_id in ENVIRONMENTS:
+        if env_id not in gymnasium.registry:
+            gymnasium.register(env_id, entry_point=f"{__name__}:_make_gym", kwargs={"env_id": env_id})

@@ -1,0 +1,248 @@
+"""One code for one simulation and for many: BatchEnv steps N of them, GymEnv is the batch of one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from mujoco.batch import Batch
+
+from .plant import Plant
+from .shift import Shift
+from .signals import Signals
+
+_NOISE_BLOCK = 64
+
+
+class BatchEnv(ABC):
+    """N simulations of one task, stepped together through `mujoco.batch.Batch`.
+
+    Every simulation has a random stream of its own, so an episode depends on its seed and its actions only: not on
+    how many others run beside it, nor on when they end. Rows of a batch equal single runs to the bit.
+    """
+
+    id: ClassVar[str]
+    observation_names: ClassVar[tuple[str, ...]]
+    action_names: ClassVar[tuple[str, ...]]
+    signals: ClassVar[Signals]
+    observation_scale: np.ndarray
+    """float32 [O]: the typical magnitude of each channel; policies divide by it."""
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        body: str,
+        num_envs: int,
+        *,
+        seed: int | None,
+        shifts: Sequence[Shift],
+        episode_s: float,
+        control_hz: int,
+        sensors: int,
+        threads: int,
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs}: a batch holds at least one simulation.")
+        substeps = 1.0 / (control_hz * model.opt.timestep)
+        if abs(substeps - round(substeps)) > 1e-9 or substeps < 1:
+            raise ValueError(
+                f"control_hz is {control_hz}: a control step must be a whole number of physics steps of "
+                f"{model.opt.timestep * 1e3:g} ms (50 and 125 Hz are, for 4 ms)."
+            )
+        if not episode_s > 0:
+            raise ValueError(f"episode_s is {episode_s}: an episode lasts a positive time in seconds.")
+        self.kwargs = dict(kwargs)
+        self.num_envs = num_envs
+        self.model = model
+        self.substeps = round(substeps)
+        self.dt = 1.0 / control_hz
+        self.max_episode_steps = round(episode_s * control_hz)
+        self.shifts = tuple(shifts)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (len(self.observation_names),), np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (len(self.action_names),), np.float32)
+        self.batch = Batch(model, nsim=num_envs, nthread=min(threads, num_envs))
+        self.plant = Plant(self.batch, model, body)
+        self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
+        self.elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._limit = np.full(num_envs, self.max_episode_steps)
+        self.shift_strength = np.zeros((num_envs, len(self.shifts)))
+        self._draws: list[np.ndarray] = [np.zeros((num_envs, 0))] * len(self.shifts)
+        self._rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(num_envs)]
+        self._noise = np.zeros((num_envs, _NOISE_BLOCK, sensors))
+        self._noise_at = np.zeros(num_envs, dtype=np.int64)
+        self._all = np.arange(num_envs)
+
+    @abstractmethod
+    def _start(self, index: int, rng: np.random.Generator) -> None:
+        """Draw simulation `index`'s task and initial state."""
+
+    @abstractmethod
+    def _advance(self, actions: np.ndarray) -> None:
+        """One control step of physics under `actions` [N, A], already finite and within bounds."""
+
+    @abstractmethod
+    def _observe(self, ids: np.ndarray) -> np.ndarray:
+        """Observations [n, O] float32 of the simulations `ids`, read through the sensors."""
+
+    @abstractmethod
+    def _score(self) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Reward [N], crashed [N] and the named quantities of `info`, at the present state."""
+
+    @abstractmethod
+    def record(self) -> dict[str, np.ndarray]:
+        """What a film needs of the present moment: qpos, wind, payload, motor effectiveness; each [N, ...]."""
+
+    def reset(self, seeds: Sequence[int] | None = None, ids: np.ndarray | None = None) -> np.ndarray:
+        """Begin new episodes.
+
+        Args:
+            seeds: one per simulation that is reset; None goes on with each simulation's own stream.
+            ids: the simulations to reset; None is all.
+
+        Returns:
+            Their first observations, float32 [n, O].
+        """
+        ids = self._all if ids is None else np.atleast_1d(ids)
+        if seeds is not None:
+            if len(seeds) != len(ids):
+                raise ValueError(f"{len(seeds)} seeds for {len(ids)} simulations: give one each.")
+            for i, seed in zip(ids, seeds, strict=True):
+                self._rngs[i] = np.random.default_rng(seed)
+        self.elapsed[ids] = 0
+        self._limit[ids] = self.max_episode_steps
+        self._noise_at[ids] = 0
+        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        for i in ids:
+            self._start(int(i), self._rngs[i])
+        self._draw_shifts(ids)
+        self._apply_shifts(ids)
+        return self._observe(ids)
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """One control step of every simulation. No automatic reset.
+
+        Args:
+            actions: [N, A]; clipped to [-1, 1].
+
+        Returns:
+            observation float32 [N, O], reward [N], terminated [N], truncated [N], info (arrays of N rows).
+
+        Raises:
+            ValueError: an action is not finite, or the shape is wrong.
+        """
+        actions = np.asarray(actions, dtype=np.float64)
+        if actions.shape != (self.num_envs, len(self.action_names)):
+            raise ValueError(f"actions have shape {actions.shape}, not {(self.num_envs, len(self.action_names))}.")
+        if not np.isfinite(actions).all():
+            raise ValueError("an action is not finite: clean it before the step (Controller's guard does).")
+        self._update_shifts()
+        self._advance(np.clip(actions, -1.0, 1.0))
+        self.elapsed += 1
+        reward, crashed, info = self._score()
+        truncated = (self.elapsed >= self._limit) & ~crashed
+        info["crashed"] = crashed
+        info["shift"] = self.shift_strength.copy()
+        return self._observe(self._all), reward, crashed, truncated, info
+
+    def stagger(self) -> None:
+        """Cut the running episodes short, each elsewhere, so that a training batch is not truncated all at once."""
+        self._limit[:] = 1 + np.arange(self.num_envs) * self.max_episode_steps // self.num_envs
+
+    def _draw_shifts(self, ids: np.ndarray) -> None:
+        # Streams of their own: the shifted and the unshifted episode of a seed share everything up to the onset.
+        streams = [self._rngs[i].spawn(len(self.shifts)) for i in ids]
+        for k, shift in enumerate(self.shifts):
+            draws = np.array([shift.draw(stream[k], self.plant) for stream in streams])
+            if self._draws[k].shape[1] != draws.shape[1]:
+                self._draws[k] = np.zeros((self.num_envs, draws.shape[1]))
+            self._draws[k][ids] = draws
+
+    def _strength(self, ids: np.ndarray) -> np.ndarray:
+        time = self.elapsed[ids] * self.dt
+        return np.stack([s.schedule.strength(time) for s in self.shifts], axis=1)
+
+    def _apply_shifts(self, ids: np.ndarray) -> None:
+        if self.shifts:
+            self.shift_strength[ids] = self._strength(ids)
+        self.plant.restore(ids)
+        for k, shift in enumerate(self.shifts):
+            shift.apply(self.plant, ids, self._draws[k][ids], self.shift_strength[ids, k])
+        self.plant.commit(ids)
+
+    def _update_shifts(self) -> None:
+        if not self.shifts:
+            return
+        changed = np.flatnonzero((self._strength(self._all) != self.shift_strength).any(1))
+        if changed.size:
+            self._apply_shifts(changed)
+
+    def _sensor_noise(self, ids: np.ndarray) -> np.ndarray:
+        """Standard normal [n, sensors]: the next sample of each simulation's own stream."""
+        position = self._noise_at[ids] % _NOISE_BLOCK
+        for i in ids[position == 0]:
+            self._noise[i] = self._rngs[i].standard_normal(self._noise.shape[1:])
+        self._noise_at[ids] += 1
+        return self._noise[ids, position]
+
+
+class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+    """A `BatchEnv` of one simulation as a `gymnasium.Env`.
+
+    `observation_names`, `observation_scale`, `signals` and `dt` are those of the batch, which is `self.batch_env`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 - declared mutable by gymnasium.Env
+
+    def __init__(self, batch_env: BatchEnv, render_mode: str | None = None) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"unknown render_mode {render_mode!r}; the modes are: None, 'rgb_array'.")
+        self.batch_env = batch_env
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": round(1 / batch_env.dt)}
+        self.observation_space = batch_env.observation_space
+        self.action_space = batch_env.action_space
+        self.observation_names = batch_env.observation_names
+        self.observation_scale = batch_env.observation_scale
+        self.signals = batch_env.signals
+        self.dt = batch_env.dt
+        self._renderer: mujoco.Renderer | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        # Without a seed, Gymnasium's own generator goes on; it must be what decides, for its checker and for users.
+        episode_seed = int(self.np_random.integers(2**63)) if seed is None else seed
+        return self.batch_env.reset([episode_seed])[0], {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.batch_env.step(np.asarray(action)[None])
+        return (
+            observation[0],
+            float(reward[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            {key: value[0] for key, value in info.items()},
+        )
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """An RGB picture [480, 640, 3] uint8 from behind the vehicle, with render_mode="rgb_array"."""
+        if self.render_mode is None:
+            return None
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self.batch_env.model, 480, 640)
+        data = self.batch_env.batch.get_data(0)
+        mujoco.mj_forward(self.batch_env.model, data)
+        self._renderer.update_scene(data, camera="chase")
+        return self._renderer.render()
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -1,0 +1,156 @@
+"""Every shift: contract, physics against a freshly compiled model, and invisibility."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from undrift.envs import SHIFTS, Abrupt, Always, MotorLoss, Payload, Scenario, Wind, make_batch, make_shift
+from undrift.envs.drone import physics
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_every_shift_acts_from_its_onset_only_and_is_undone_by_a_reset(name):
+    env = make_batch("DroneTrack", 3, shifts=(make_shift(name, schedule=Abrupt(0.2)),))
+    env.reset([0, 1, 2])
+    nominal = plant_values(env)
+    for step in range(15):
+        info = env.step(np.zeros((3, 4)))[4]
+        acts = step * env.dt >= 0.2 - 1e-9
+        assert (info["shift"] == acts).all()
+        assert any((value != nominal[key]).any() for key, value in plant_values(env).items()) == acts
+    env.reset([0, 1, 2])
+    for key, value in plant_values(env).items():
+        np.testing.assert_array_equal(value, nominal[key])
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_the_controller_sees_nothing_of_a_shift_until_the_world_has_moved(name):
+    shifted = make_batch("DroneTrack", 1, shifts=(make_shift(name, schedule=Abrupt(0.1)),))
+    plain = make_batch("DroneTrack", 1)
+    seen, expected = shifted.reset([3]), plain.reset([3])
+    for _ in range(6):
+        np.testing.assert_array_equal(seen, expected)
+        seen, expected = shifted.step(np.zeros((1, 4)))[0], plain.step(np.zeros((1, 4)))[0]
+    assert not np.array_equal(seen, expected)
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_every_shift_survives_the_trip_through_json(name):
+    scenario = Scenario("s", "DroneTrack", {"noise": 0.0}, (make_shift(name, schedule=Abrupt(2.5)),))
+    assert Scenario.from_dict(scenario.to_dict()) == scenario
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_every_shift_has_a_label_with_its_magnitude(name):
+    assert any(character.isdigit() for character in make_shift(name).label)
+
+
+def test_shifts_of_the_same_quantity_add_up():
+    env = make_batch("DroneTrack", 1, shifts=(wind(3.0), wind(2.0), wind(0.0)))
+    env.reset([0])
+    np.testing.assert_allclose(env.record()["wind"], [[5.0, 0.0, 0.0]])
+
+
+def test_a_payload_in_mid_episode_flies_as_a_freshly_compiled_model_does():
+    env = make_batch("DroneTrack", 2, shifts=(Payload(fraction=0.6, spread=0.0, schedule=Abrupt(0.1)),))
+    env.reset([0, 1])
+    for _ in range(5):
+        env.step(np.zeros((2, 4)))
+    model = heavier_model(0.6)
+    data = mujoco.MjData(model)
+    data.qpos[:], data.qvel[:], data.act[:] = env.qpos[1], env.qvel[1], env._act[1]
+    action = np.array([[0.2, 0.1, -0.1, 0.3]])
+    for _ in range(10):
+        for _ in range(env.substeps):
+            physics.drive(action, data.qvel[None], np.zeros((1, 3)), data.ctrl[None], data.qfrc_applied[None])
+            mujoco.mj_step(model, data)
+        env.step(np.repeat(action, 2, axis=0))
+    np.testing.assert_allclose(env.qpos[1], data.qpos, rtol=0, atol=1e-12)
+
+
+def test_a_payload_lowers_the_hover_acceleration_as_newton_says():
+    env = make_batch("DroneTrack", 1, noise=0.0, shifts=(Payload(fraction=0.5, spread=0.0, schedule=Always()),))
+    env.reset([0])
+    hover(env)
+    speed = env.qvel[0, 2]
+    env.step(np.zeros((1, 4)))
+    expected = physics.GRAVITY * (1 / 1.5 - 1)
+    assert (env.qvel[0, 2] - speed) / env.dt == pytest.approx(expected, rel=2e-3)
+
+
+def test_wind_pushes_with_the_documented_drag():
+    env = make_batch("DroneTrack", 1, shifts=(wind(8.0),))
+    env.reset([0])
+    hover(env)
+    env.step(np.zeros((1, 4)))
+    expected = (physics.LINEAR_DRAG + physics.QUADRATIC_DRAG * 8.0) * 8.0 / physics.MASS
+    assert env.qvel[0, 0] / env.dt == pytest.approx(expected, rel=0.02)
+
+
+def test_a_lost_motor_gives_less_thrust_and_turns_the_drone():
+    env = make_batch("DroneTrack", 1, shifts=(MotorLoss(fraction=0.5, motor=0, schedule=Always()),))
+    env.reset([0])
+    hover(env)
+    env.step(np.zeros((1, 4)))
+    # Rotor 0 is front left: the drone rolls left and pitches nose down.
+    assert env.qvel[0, 3] < -0.1 and env.qvel[0, 4] > 0.1
+
+
+def test_one_motor_is_drawn_per_episode():
+    env = make_batch("DroneTrack", 40, shifts=(MotorLoss(fraction=0.3, motor="one", schedule=Always()),))
+    env.reset(list(range(40)))
+    lost = env.record()["motor_effectiveness"] < 1
+    assert (lost.sum(1) == 1).all() and lost.any(0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("payload", {"fraction": -1.0}, "Payload.fraction"),
+        ("wind", {"speed": -3.0}, "m/s, at least 0"),
+        ("wind", {"spread": 1.5}, r"in \[0, 1\)"),
+        ("motor_loss", {"fraction": 40}, r"in \[0, 1\] \(0.4 loses 40 %\)"),
+        ("motor_loss", {"motor": "left"}, "one"),
+        ("wind", {"sped": 3.0}, "its fields are: heading, schedule, speed, spread"),
+        ("storm", {}, "the shifts are: motor_loss, payload, wind"),
+    ],
+)
+def test_bad_shifts_are_refused_with_what_is_valid(name, fields, message):
+    with pytest.raises(ValueError, match=message):
+        make_shift(name, **fields)
+
+
+def test_a_motor_the_vehicle_does_not_have_is_refused():
+    env = make_batch("DroneTrack", 1, shifts=(MotorLoss(motor=4),))
+    with pytest.raises(ValueError, match="0 to 3"):
+        env.reset([0])
+
+
+def test_a_schedule_in_the_past_is_refused():
+    with pytest.raises(ValueError, match="seconds from the episode's start"):
+        Abrupt(-1.0)
+
+
+def wind(speed):
+    return Wind(speed=speed, heading=0.0, spread=0.0, schedule=Always())
+
+
+def hover(env):
+    env.qpos[:, 3:7] = [1.0, 0.0, 0.0, 0.0]
+    env.qvel[:] = 0.0
+
+
+def plant_values(env):
+    plant = env.plant
+    live = {"mass": plant._mass, "inertia": plant._inertia, "gain": plant._gain, "wind": plant._wind}
+    return {key: value.copy() for key, value in live.items()}
+
+
+def heavier_model(fraction):
+    spec = mujoco.MjSpec.from_string(
+        (physics.importlib.resources.files("undrift.envs.drone") / "drone.xml").read_text()
+    )
+    body = spec.body("drone")
+    body.mass *= 1 + fraction
+    body.inertia = np.array(body.inertia) * (1 + 0.5 * fraction)
+    return spec.compile()
