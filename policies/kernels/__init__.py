@@ -1,0 +1,1 @@
+"""Compiled (numba) twins of the cells; numpy and numba only."""

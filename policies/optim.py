@@ -1,0 +1,69 @@
+"""Adam on all parameters as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class FlatAdam(torch.optim.Adam):
+    """Adam, with the parameters and their gradients turned into views of one vector each.
+
+    Element by element the update is Adam's, but for a parameter without a gradient, whose gradient counts as zero. At
+    small minibatches the time to clear, clip and apply gradients goes with the number of tensors, and here that is one.
+
+    Args:
+        params: the parameters, of one dtype and on one device.
+        lr, **options: as ``torch.optim.Adam``.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float | Tensor = 1e-3, **options: Any) -> None:
+        self.views = list(params)
+        super().__init__([nn.Parameter(self.views[0].new_empty(0))], lr, **options)
+        self._join()
+        self.register_step_pre_hook(self._collect)
+
+    @property
+    def vector(self) -> nn.Parameter:
+        """All parameters ``[P]``; its gradient holds theirs from :meth:`zero_grad` on."""
+        return self.param_groups[0]["params"][0]
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Set all gradients to zero; they stay views, whatever ``set_to_none``."""
+        self._join()
+        assert self.vector.grad is not None
+        self.vector.grad.zero_()
+        for view, gradient in zip(self.views, self.gradients, strict=True):
+            view.grad = gradient
+
+    def _join(self) -> None:
+        """Make the parameters views again, where a copy or a move to another device gave them memory of their own."""
+        if self.views[0].data_ptr() == self.vector.data_ptr():
+            return
+        self.vector.data = torch.cat([view.detach().flatten() for view in self.views])
+        self.vector.grad = torch.zeros_like(self.vector)
+        sizes = [view.numel() for view in self.views]
+        for view, values in zip(self.views, self.vector.detach().split(sizes), strict=True):
+            view.data = values.view_as(view)
+        parts = zip(self.vector.grad.split(sizes), self.views, strict=True)
+        self.gradients = [gradient.view_as(view) for gradient, view in parts]
+
+    def _collect(self, *_: Any) -> None:
+        """Copy the gradients that are not views, as after a module's own ``zero_grad``."""
+        self._join()
+        for view, gradient in zip(self.views, self.gradients, strict=True):
+            if view.grad is None:
+                gradient.zero_()
+            elif view.grad is not gradient:
+                gradient.copy_(view.grad)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"views": self.views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if not self._optimizer_step_pre_hooks:  # a copy starts without hooks
+            self.register_step_pre_hook(self._collect)
