@@ -1,0 +1,45 @@
+"""Adaptation during deployment: estimator, compensator, adapters and their guard. Imports neither torch nor SB3."""
+
+from __future__ import annotations
+
+from .adapter import REGIMES, Adapter, State, Transition
+from .adapters.frozen import Frozen
+from .adapters.integral import Integral
+from .adapters.observer import Observer
+from .guard import Guard, GuardEvent
+from .nominal import NominalModel
+
+ADAPTERS: dict[str, type[Adapter]] = {adapter.name: adapter for adapter in (Frozen, Integral, Observer)}
+
+
+def make_adapter(name: str, nominal: NominalModel) -> Adapter:
+    """The adapter called `name` for the vehicle that `nominal` describes.
+
+    Raises:
+        ValueError: unknown name (the message lists the valid ones), or the environment does not offer a signal that the
+            adapter needs.
+    """
+    if name not in ADAPTERS:
+        raise ValueError(f"unknown adapter {name!r}; the adapters are: {', '.join(ADAPTERS)}.")
+    if "tracking" in ADAPTERS[name].regimes and not nominal.signals.tracking:
+        raise ValueError(
+            f"adapter {name!r} needs {REGIMES['tracking']}, and this one names none: declare it in the environment's "
+            "Signals.tracking and train again, or use an adapter that needs none (frozen)."
+        )
+    return ADAPTERS[name](nominal)
+
+
+__all__ = [
+    "ADAPTERS",
+    "REGIMES",
+    "Adapter",
+    "Frozen",
+    "Guard",
+    "GuardEvent",
+    "Integral",
+    "NominalModel",
+    "Observer",
+    "State",
+    "Transition",
+    "make_adapter",
+]

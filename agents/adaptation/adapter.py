@@ -1,0 +1,83 @@
+"""Adapter: what keeps a deployed controller up to date, in one contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .nominal import NominalModel
+
+REGIMES = {
+    "prediction": "a nominal model that predicts the next observation from the action sent",
+    "tracking": "a tracking error named by the environment",
+    "reward": "the reward at deployment",
+}
+
+State = dict[str, np.ndarray]
+"""All that an adapter remembers: arrays of N rows, one per controlled vehicle."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One control step as the adapter sees it; arrays of N rows.
+
+    Args:
+        observation: [N, O] before acting, finite.
+        action: [N, A] what was sent.
+        saturated: [N, A] bool, where the wish exceeded what could be sent.
+        next_observation: [N, O] after, finite.
+        fresh: [N] bool, whether both observations were measured (a held or repaired one is not).
+        dt: [N] s between them.
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    saturated: np.ndarray
+    next_observation: np.ndarray
+    fresh: np.ndarray
+    dt: np.ndarray
+
+
+class Adapter(ABC):
+    """One transition in, one proposed change of observation and action out. Pure: all memory is in the state.
+
+    A step is `see` (what the policy is shown), the policy, `correct` (what is proposed to be sent), and afterwards
+    `learn` (what the transition taught). The guard stands behind each of the three.
+    """
+
+    name: ClassVar[str]
+    regimes: ClassVar[tuple[str, ...]] = ()
+    """Signals it needs, of REGIMES."""
+    estimate_names: tuple[str, ...] = ()
+    """Columns of `estimate`."""
+
+    def __init__(self, nominal: NominalModel) -> None:
+        self.nominal = nominal
+
+    @abstractmethod
+    def initial_state(self, n: int) -> State:
+        """State of n vehicles that have learned nothing."""
+
+    def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
+        """The observation [N, O] to show the policy, and the state after."""
+        return observation, state
+
+    def correct(
+        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
+    ) -> tuple[np.ndarray, State]:
+        """The action [N, A] proposed in place of the policy's own `action`, and the state after.
+
+        `observation` is the measured one, dt [N] the time in s that the action will last.
+        """
+        return action, state
+
+    def learn(self, state: State, transition: Transition) -> State:
+        """The state after one transition."""
+        return state
+
+    def estimate(self, state: State) -> np.ndarray:
+        """What it believes of the world, [N, E], named by `estimate_names`."""
+        return np.zeros((len(next(iter(state.values()))) if state else 0, 0))

@@ -1,0 +1,1 @@
+"""The adapters, one file each; `undrift.agents.adaptation.ADAPTERS` names them."""

@@ -1,0 +1,1 @@
+"""What to do about an estimated disturbance: generic, or a vehicle's own."""

@@ -1,0 +1,103 @@
+"""Guard: nothing that an adapter proposes passes unseen; every intervention is logged with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .adapter import State
+
+
+@dataclass(frozen=True)
+class GuardEvent:
+    """One intervention.
+
+    Args:
+        step: control steps since the vehicle's reset.
+        row: which vehicle of the batch.
+        reason: what happened and what was done.
+    """
+
+    step: int
+    row: int
+    reason: str
+
+
+class Guard:
+    """Accepts, shrinks or rolls back each proposal, row by row.
+
+    Measurements and actions that are not finite are always repaired. `enabled=False` lets everything else through, for
+    the ablation.
+
+    Args:
+        enabled: the switch.
+        authority: |proposed - policy's own action| at most, in units of the action.
+        seen_limit: |observation shown - measured| at most, in each channel's own unit.
+    """
+
+    def __init__(self, enabled: bool = True, authority: float = 0.6, seen_limit: float = 1.5) -> None:
+        self.enabled, self.authority, self.seen_limit = enabled, authority, seen_limit
+        self.events: list[GuardEvent] = []
+
+    def repair(self, observation: np.ndarray, last: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Observations [N, O] with every non-finite channel held at `last`, and which rows [N] were whole."""
+        finite = np.isfinite(observation)
+        fresh = finite.all(1)
+        if fresh.all():
+            return observation, fresh
+        self._log(~fresh, steps, "observation not finite: last value held, nothing learned")
+        return np.where(finite, observation, last), fresh
+
+    def admit_view(self, measured: np.ndarray, seen: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """The observations to show the policy: those proposed, within the limit; the measured ones if not finite."""
+        if not self.enabled:
+            return seen
+        broken = ~np.isfinite(seen).all(1)
+        if broken.any():
+            self._log(broken, steps, "proposed observation not finite: the measured one shown")
+            seen = np.where(broken[:, None], measured, seen)
+        far = np.abs(seen - measured) > self.seen_limit
+        if far.any():
+            self._log(far.any(1), steps, "proposed observation beyond its limit: shrunk")
+            seen = np.where(far, measured + np.clip(seen - measured, -self.seen_limit, self.seen_limit), seen)
+        return seen
+
+    def admit_action(
+        self, own: np.ndarray, proposed: np.ndarray, last_sent: np.ndarray, steps: np.ndarray
+    ) -> np.ndarray:
+        """The action to send [N, A], before its bounds: the proposal within the authority around the policy's own."""
+        broken = ~np.isfinite(own).all(1)
+        if broken.any():
+            self._log(broken, steps, "policy's action not finite: last action held")
+            own = np.where(broken[:, None], last_sent, own)
+        broken_proposal = ~np.isfinite(proposed).all(1)
+        if broken_proposal.any():
+            self._log(broken_proposal & ~broken, steps, "proposed action not finite: the policy's own sent")
+            proposed = np.where(broken_proposal[:, None], own, proposed)
+        if not self.enabled:
+            return proposed
+        far = np.abs(proposed - own) > self.authority
+        if far.any():
+            self._log(far.any(1), steps, "proposed action beyond its authority: shrunk")
+            proposed = own + np.clip(proposed - own, -self.authority, self.authority)
+        return proposed
+
+    def admit_state(self, before: State, after: State, steps: np.ndarray) -> State:
+        """What the adapter may remember: rows whose new state is not finite are rolled back."""
+        if not self.enabled or not after:
+            return after
+        broken = np.zeros(len(steps), dtype=bool)
+        for values in after.values():
+            finite = np.isfinite(values)
+            if not finite.all():
+                broken |= ~finite.reshape(len(values), -1).all(1)
+        if not broken.any():
+            return after
+        self._log(broken, steps, "adapter's state not finite: rolled back to the last good one")
+        return {
+            key: np.where(broken.reshape(-1, *[1] * (new.ndim - 1)), before[key], new) for key, new in after.items()
+        }
+
+    def _log(self, rows: np.ndarray, steps: np.ndarray, reason: str) -> None:
+        self.events.extend(GuardEvent(int(steps[row]), int(row), reason) for row in np.flatnonzero(rows))

@@ -1,0 +1,167 @@
+"""Learn the nominal model from a policy's own nominal flights. The only file of the adaptation that needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...envs import make_batch
+from ...envs.signals import SignalReader
+from ...policies.deployed import DeployedPolicy
+from .nominal import RESPONSE_RANGE, NominalModel, disturbance_features
+
+HISTORY = 4
+"""Commands the model looks back on: rotor lag and inner loop settle within 80 ms."""
+_HIDDEN = 64
+_PUSH_AT_S = 2.0
+_SETTLED_S = 6.0
+"""A push comes at the first time and is held for the second, s; the answer is read in its second half."""
+_INTEGRAL_GAIN = 12.0
+"""Acceleration asked for per tracking error and time, 1/s³."""
+_ASKED_LIMIT = 2 * RESPONSE_RANGE
+
+
+def fit_nominal_model(
+    policy: DeployedPolicy,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    seed: int,
+    *,
+    simulations: int = 256,
+    steps: int = 800,
+    iterations: int = 4000,
+) -> NominalModel:
+    """Fly, fit, and identify the policy's response to a disturbance.
+
+    Half of what the model must know lies off the policy's own path, so each simulation adds coloured noise of its own
+    strength to the actions. Accelerations are finite differences of the rates over one control period.
+
+    Args:
+        policy: the trained policy.
+        env_id: environment it was trained in, without shifts.
+        env_kwargs: constructor arguments; with the sensor noise off, the model learns the plant and not the sensors.
+        seed: of the flights and of the fit; the same seed gives the same model.
+        simulations: flown together.
+        steps: control steps of each.
+        iterations: of Adam, 2048 samples each.
+    """
+    inputs, targets = _fly(policy, env_id, env_kwargs, seed, simulations, steps)
+    tensors = _fit(inputs, targets, seed, iterations)
+    env = make_batch(env_id, 1, **env_kwargs)
+    errors = len(env.signals.tracking)
+    tensors["response"] = np.zeros((disturbance_features(np.zeros((1, errors))).shape[1], errors))
+    model = NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors)
+    tensors["response"] = _response(policy, model, env_id, env_kwargs, seed)
+    return NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors)
+
+
+def _fly(
+    policy: DeployedPolicy, env_id: str, env_kwargs: Mapping[str, Any], seed: int, n: int, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    env = make_batch(env_id, n, seed=seed, **env_kwargs)
+    rng = np.random.default_rng(seed)
+    reader = SignalReader(env.observation_names, env.signals)
+    observation, hidden = env.reset(), policy.initial_state(n)
+    actions = env.action_space.shape[0]  # type: ignore[index]
+    commands, disturbance, age = np.zeros((n, HISTORY, actions)), np.zeros((n, actions)), np.zeros(n, dtype=int)
+    strength = rng.uniform(0.0, 0.6, (n, 1))
+    inputs, targets = [], []
+    for _ in range(steps):
+        action, hidden = policy.step(observation, hidden, np.full(n, env.dt))
+        disturbance = 0.8 * disturbance + 0.6 * rng.standard_normal(disturbance.shape)
+        action = np.clip(action + strength * disturbance, -1.0, 1.0)
+        commands = np.concatenate([action[:, None], commands[:, :-1]], axis=1)
+        following, _, terminated, truncated, _ = env.step(action)
+        known = age >= HISTORY
+        inputs.append(reader.inputs(observation, commands)[known])
+        targets.append(((reader.rates(following) - reader.rates(observation)) / env.dt)[known])
+        age += 1
+        observation = following
+        if (over := np.flatnonzero(terminated | truncated)).size:
+            observation[over] = env.reset(ids=over)
+            hidden[over], commands[over], disturbance[over], age[over] = 0.0, 0.0, 0.0, 0
+    return np.concatenate(inputs), np.concatenate(targets)
+
+
+class _Network(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(inputs, _HIDDEN), nn.Linear(_HIDDEN, _HIDDEN)
+        self.third = nn.Linear(_HIDDEN, outputs)
+        self.skip = nn.Linear(inputs, outputs, bias=False)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        hidden = torch.tanh(self.second(torch.tanh(self.first(z))))
+        return self.third(hidden) + self.skip(z)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Weights under the names that NominalModel gives them."""
+        values = {"skip": self.skip.weight.T}
+        for i, layer in enumerate((self.first, self.second, self.third), 1):
+            values |= {f"w{i}": layer.weight.T, f"b{i}": layer.bias}
+        return {name: value.detach().numpy().astype(np.float64) for name, value in values.items()}
+
+
+def _fit(inputs: np.ndarray, targets: np.ndarray, seed: int, iterations: int) -> dict[str, np.ndarray]:
+    """The tensors of a NominalModel, without the response."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = _Network(inputs.shape[1], targets.shape[1])
+    in_scale = np.maximum(inputs.std(0), 1e-3)
+    out_mean, out_scale = targets.mean(0), np.maximum(targets.std(0), 1e-6)
+    order = torch.randperm(len(inputs), generator=generator)
+    z = torch.tensor(inputs / in_scale, dtype=torch.float32)[order]
+    y = torch.tensor((targets - out_mean) / out_scale, dtype=torch.float32)[order]
+    held_out = len(z) // 20
+    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, iterations)
+    for _ in range(iterations):
+        sample = torch.randint(held_out, len(z), (2048,), generator=generator)
+        loss = nn.functional.mse_loss(network(z[sample]), y[sample])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    with torch.no_grad():
+        residual = (network(z[:held_out]) - y[:held_out]).std(0).numpy() * out_scale
+    tensors = network.tensors()
+    return tensors | {"in_scale": in_scale, "out_mean": out_mean, "out_scale": out_scale, "residual": residual}
+
+
+def _response(
+    policy: DeployedPolicy, model: NominalModel, env_id: str, env_kwargs: Mapping[str, Any], seed: int
+) -> np.ndarray:
+    """Least squares of the acceleration to ask for, on `disturbance_features` of the push that it answers.
+
+    It is found by integral action on the true tracking error, so it is read where it will be used: at no error.
+    """
+    n = 512
+    rng = np.random.default_rng(seed)
+    tracked = len(model.reader.error_index)
+    push = rng.standard_normal((n, tracked))
+    # Uniform in the ball: strength and direction both cover what a deployment may meet.
+    push *= (RESPONSE_RANGE * rng.random(n) ** (1 / tracked) / np.linalg.norm(push, axis=1))[:, None]
+    env = make_batch(env_id, n, seed=seed, **env_kwargs)
+    observation, hidden = env.reset(), policy.initial_state(n)
+    asked, settled, lost = np.zeros((n, tracked)), [], np.zeros(n, dtype=bool)
+    steps, onset = round(_SETTLED_S / env.dt), round(_PUSH_AT_S / env.dt)
+    for step in range(onset + steps):
+        if step == onset:
+            env.plant.force[:] = push * env.plant.mass[:, None]
+            env.plant.commit(np.arange(n))
+        action, hidden = policy.step(model.asked(observation, asked), hidden, np.full(n, env.dt))
+        observation, _, terminated, *_ = env.step(action)
+        lost |= terminated
+        if step >= onset:
+            error = observation[:, model.reader.error_index].astype(np.float64)
+            asked = np.clip(asked - _INTEGRAL_GAIN * env.dt * error, -_ASKED_LIMIT, _ASKED_LIMIT)
+        if step >= onset + steps // 2:
+            settled.append(asked)
+    # The constant is the policy's nominal error: fitted, and then left to the policy.
+    features = np.concatenate([disturbance_features(push), np.ones((n, 1))], axis=1)
+    return np.linalg.lstsq(features[~lost], np.mean(settled, axis=0)[~lost], rcond=None)[0][:-1]

@@ -1,0 +1,1 @@
+"""From saved episodes to figures, intervals and a report; `metrics` defines every figure."""

@@ -1,0 +1,120 @@
+"""The one episode loop: a controller flies a batch of seeds, and everything is recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..envs import BatchEnv, Scenario, make_batch
+from ..envs.scenario import shift_to_dict
+from .controller import Controller
+from .episode import Episode, versions
+
+
+def rollout(
+    scenario: Scenario,
+    controller: Controller,
+    seeds: Sequence[int],
+    *,
+    meta: Mapping[str, Any] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[Episode]:
+    """Fly one episode per seed, all in one batch, with a controller that begins afresh.
+
+    An episode depends on its seed alone, not on the others in the batch.
+
+    Args:
+        scenario: what is flown.
+        controller: policy, adapter and guard; it is reset.
+        seeds: one per episode.
+        meta: further facts to record (policy_sha256, training_seed, ...).
+        on_step: called with (control steps done, control steps at most).
+
+    Returns:
+        One Episode per seed, in order; one that crashed ends at the crash.
+    """
+    env = make_batch(scenario.env_id, len(seeds), shifts=scenario.shifts, **scenario.env_kwargs)
+    observation = env.reset(list(seeds))
+    controller.reset(env.num_envs)
+    alive = np.ones(env.num_envs, dtype=bool)
+    length = np.zeros(env.num_envs, dtype=int)
+    rows: list[dict[str, np.ndarray]] = []
+    for step in range(env.max_episode_steps):
+        row: dict[str, np.ndarray] = {"observation": observation}
+        began = time.perf_counter()
+        action = controller.act(observation, env.dt)
+        row["step_time"] = np.full(env.num_envs, (time.perf_counter() - began) / env.num_envs)
+        # What was flown is scored before the adapter learns from it.
+        observation, reward, terminated, truncated, info = env.step(action)
+        row |= env.record() | {
+            "policy_action": controller.state.own_action,
+            "action": action,
+            "reward": reward,
+            "terminated": terminated,
+            "truncated": truncated,
+            "reference": info["reference_position"],
+            "error": info["position_error"],
+            "shift": info["shift"],
+            "estimate": controller.estimate(),
+        }
+        rows.append(row)
+        began = time.perf_counter()
+        controller.learn(observation, reward, terminated, truncated)
+        row["step_time"] += (time.perf_counter() - began) / env.num_envs
+        length[alive] += 1
+        alive &= ~(terminated | truncated)
+        if on_step is not None:
+            on_step(step + 1, env.max_episode_steps)
+        if not alive.any():
+            break
+    facts = _facts(scenario, env, controller) | dict(meta or {})
+    return [_episode(rows, i, int(length[i]), int(seed), env, controller, facts) for i, seed in enumerate(seeds)]
+
+
+def _facts(scenario: Scenario, env: BatchEnv, controller: Controller) -> dict[str, Any]:
+    shifts = [
+        {"name": shift.label, "kind": shift.name, "onset_s": shift.schedule.onset, **shift_to_dict(shift)}
+        | {"name": shift.label}
+        for shift in scenario.shifts
+    ]
+    return {
+        "env_id": env.id,
+        "env_kwargs": env.kwargs,
+        "scenario": scenario.name,
+        "scenario_label": scenario.label,
+        "shifts": shifts,
+        "adapter": controller.adapter.name,
+        "guard": controller.guard.enabled,
+        "training_seed": None,
+        "dt": env.dt,
+        "planned_steps": env.max_episode_steps,
+        "estimate_names": list(controller.adapter.estimate_names),
+        "versions": versions(),
+    }
+
+
+def _episode(
+    rows: list[dict[str, np.ndarray]],
+    i: int,
+    length: int,
+    seed: int,
+    env: BatchEnv,
+    controller: Controller,
+    facts: Mapping[str, Any],
+) -> Episode:
+    arrays = {key: np.array([row[key][i] for row in rows[:length]]) for key in rows[0]}
+    crashed = bool(arrays["terminated"][-1])
+    meta = dict(facts) | {
+        "seed": seed,
+        "crashed": crashed,
+        "crash_time_s": length * env.dt if crashed else None,
+        "guard_events": [
+            {"step": event.step, "reason": event.reason}
+            for event in controller.guard.events
+            if event.row == i and event.step <= length
+        ],
+    }
+    return Episode(meta=meta, time=(np.arange(length) + 1) * env.dt, **arrays)

@@ -1,0 +1,205 @@
+"""From a recipe to a run: train a policy, record how it learned, and learn its nominal model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import LinearSchedule
+
+from ..envs import make_batch
+from .algorithms import PPO
+from .episode import versions
+from .run import new_run, refuse_existing
+from .vec_env import BatchVecEnv
+
+Progress = Callable[[dict[str, float], int], None]
+"""Called after every rollout with the newest row of the learning curve and the steps there are to train."""
+
+CURVE = ("steps", "seconds", "mean_error_m", "crashes_per_1k", "mean_reward")
+"""Columns of ``curve.csv``; all but the first two are means over one rollout of the exploring policy."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a training run but its seed.
+
+    Args:
+        name: the recipe's name, that of its file in ``agents/recipes``.
+        env_id: environment to train on.
+        env_kwargs: its constructor arguments in training.
+        nominal_env_kwargs: its constructor arguments in the flights that the nominal model is learned from.
+        n_envs: simulations stepped together.
+        total_timesteps: environment steps in all.
+        learning_rate: the learning rate at the start and at the end, linear in between.
+        threads: threads torch uses; results are bit-identical for one number of threads only.
+        ppo: further arguments of :class:`PPO`.
+        policy: arguments of :class:`LiquidPolicy` but the control period and observation scale, which are the
+            environment's.
+    """
+
+    name: str
+    env_id: str
+    env_kwargs: dict[str, Any]
+    nominal_env_kwargs: dict[str, Any]
+    n_envs: int
+    total_timesteps: int
+    learning_rate: tuple[float, float]
+    threads: int
+    ppo: dict[str, Any]
+    policy: dict[str, Any]
+
+    @staticmethod
+    def load(name: str) -> Recipe:
+        """The recipe that ships for an environment, by short name or by full id.
+
+        Raises:
+            ValueError: if there is none; the message lists the recipes there are.
+        """
+        short = name.removeprefix("undrift.envs:").removeprefix("undrift/").removesuffix("-v0")
+        shipped = {Path(file.name).stem: file for file in (resources.files("undrift.agents") / "recipes").iterdir()}
+        recipes = {stem: file for stem, file in shipped.items() if file.name.endswith(".json")}
+        if short not in recipes:
+            raise ValueError(f"no recipe for {name!r}; there are recipes for {', '.join(sorted(recipes))}")
+        return Recipe.from_dict(json.loads(recipes[short].read_text()))
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Recipe:
+        """The recipe written as JSON by ``dataclasses.asdict``.
+
+        Raises:
+            ValueError: if a field is missing or unknown; the message names it.
+        """
+        expected, got = {field.name for field in fields(Recipe)}, set(data)
+        if expected != got:
+            raise ValueError(
+                f"a recipe has the fields {', '.join(sorted(expected))}; "
+                f"missing: {sorted(expected - got)}, unknown: {sorted(got - expected)}"
+            )
+        start, end = data["learning_rate"]
+        return Recipe(**{**data, "learning_rate": (float(start), float(end))})
+
+    def learner(self, env: BatchVecEnv, seed: int) -> PPO:
+        """PPO set up by this recipe, not yet trained."""
+        start, end = self.learning_rate
+        policy = self.policy | {"period": env.batch.dt, "observation_scale": env.batch.observation_scale}
+        return PPO(
+            "CfcPolicy",
+            env,
+            learning_rate=LinearSchedule(start, end, 1.0),
+            policy_kwargs=policy,
+            seed=seed,
+            device="cpu",
+            **self.ppo,
+        )
+
+
+def train(recipe: Recipe, folder: Path, seed: int, progress: Progress | None = None) -> Path:
+    """Train by ``recipe`` and write the run.
+
+    The folder appears whole or not at all: ``config.json``, ``curve.csv``, the policy and its nominal model.
+
+    Args:
+        recipe: what to train, and how.
+        folder: the run's folder; it must not exist yet.
+        seed: seed of the weights, the exploration and the environments.
+        progress: called after every rollout, for example :func:`print_progress`.
+
+    Returns:
+        the folder.
+
+    Raises:
+        FileExistsError: if ``folder`` exists.
+        ValueError: if the environment is unknown, or the recipe's arguments contradict each other.
+    """
+    from .adaptation.identification import fit_nominal_model
+
+    refuse_existing(folder)
+    env = BatchVecEnv(make_batch(recipe.env_id, recipe.n_envs, seed, **recipe.env_kwargs), stagger=True)
+    with torch_threads(recipe.threads), new_run(folder) as partial:
+        learner = recipe.learner(env, seed)
+        curve = LearningCurve(env, recipe.total_timesteps, progress)
+        learner.learn(recipe.total_timesteps, callback=curve, log_interval=None)  # type: ignore[arg-type]
+        policy = learner.policy.deployed(env.batch.observation_names)
+        policy.save(partial)
+        fit_nominal_model(policy, recipe.env_id, recipe.nominal_env_kwargs, seed).save(partial)
+        curve.save(partial / "curve.csv")
+        found = versions()
+        config = {"recipe": asdict(recipe), "seed": seed, "machine": found.pop("machine"), "versions": found}
+        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return folder
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Let torch use ``n`` threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class LearningCurve(BaseCallback):
+    """Records what each rollout was like: tracking error, crashes, reward.
+
+    Args:
+        env: the environments being trained in.
+        total_timesteps: environment steps in all.
+        progress: told of every new row.
+    """
+
+    def __init__(self, env: BatchVecEnv, total_timesteps: int, progress: Progress | None = None) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+        self._env, self._total, self._progress = env, total_timesteps, progress
+        self._began = time.perf_counter()
+        self._steps: list[tuple[float, float, float]] = []
+
+    def _on_training_start(self) -> None:
+        self._began = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        info = self._env.info
+        figures = info["position_error"].mean(), info["crashed"].mean(), self.locals["rewards"].mean()
+        self._steps.append((float(figures[0]), float(figures[1]), float(figures[2])))
+        return True
+
+    def _on_rollout_end(self) -> None:
+        error, crashes, reward = np.mean(self._steps, axis=0).tolist()
+        self._steps.clear()
+        seconds = time.perf_counter() - self._began
+        row = dict(zip(CURVE, (self.num_timesteps, seconds, error, 1000 * crashes, reward), strict=True))
+        self.rows.append(row)
+        if self._progress is not None:
+            self._progress(row, self._total)
+
+    def save(self, path: Path) -> None:
+        """Write the curve as CSV, one row a rollout."""
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(CURVE)
+            writer.writerows([f"{row[column]:.10g}" for column in CURVE] for row in self.rows)
+
+
+def print_progress(row: dict[str, float], total_timesteps: int) -> None:
+    """Keep one line on the terminal: how far, how good, how fast, how long still."""
+    steps, seconds = row["steps"], row["seconds"]
+    left = max(0.0, (total_timesteps - steps) * seconds / steps)
+    print(
+        f"\r{steps / 1e6:.2f} of {total_timesteps / 1e6:.2f} M steps, error {100 * row['mean_error_m']:.1f} cm, "
+        f"{row['crashes_per_1k']:.1f} crashes per 1000 steps, {steps / seconds:,.0f} steps/s, {left:.0f} s left ",
+        end="\n" if steps >= total_timesteps else "",
+        flush=True,
+    )

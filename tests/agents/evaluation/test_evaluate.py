@@ -1,0 +1,63 @@
+"""Evaluation: every policy, scenario and adapter on the same seeds, written whole."""
+
+import dataclasses
+import json
+
+import pytest
+
+from undrift.agents import Episode, Run, evaluate
+from undrift.agents.evaluation.evaluate import slug
+from undrift.envs import Abrupt, Payload, Scenario
+
+RUN = Run.reference()
+ENV = {"episode_s": 1.5}
+SCENARIOS = [
+    Scenario("no shift", RUN.env_id, ENV),
+    Scenario("payload +60%", RUN.env_id, ENV, (Payload(schedule=Abrupt(0.5)),)),
+]
+
+
+def test_evaluate_flies_every_cell_on_paired_seeds_and_reports(tmp_path):
+    told = []
+    out = tmp_path / "evaluation"
+    episodes = evaluate(
+        [RUN], ["frozen", "integral"], SCENARIOS, range(3), out, progress=lambda done, total: told.append(done / total)
+    )
+    assert len(episodes) == 2 * 2 * 3
+    saved = sorted((out / "episodes").rglob("*.npz"))
+    assert len(saved) == 12
+    assert {Episode.load(path).meta["adapter"] for path in saved} == {"frozen", "integral"}
+    assert told == sorted(told) and told[-1] == 1.0
+    assert "<html" in (out / "report.html").read_text()
+    assert json.loads((out / "report.json").read_text())
+
+
+def test_a_second_evaluation_gives_the_same_episodes(tmp_path):
+    first, second = (
+        evaluate([RUN], ["frozen", "observer"], SCENARIOS[1:], range(2), tmp_path / name) for name in ("a", "b")
+    )
+    assert all((one.error == other.error).all() for one, other in zip(first, second, strict=True))
+
+
+def test_an_unknown_adapter_is_refused_before_anything_flies_or_is_written(tmp_path):
+    with pytest.raises(ValueError, match="the adapters are"):
+        evaluate([RUN], ["frozen", "magic"], SCENARIOS, range(2), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_of_the_same_training_seed_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="one at a time"):
+        evaluate([RUN, dataclasses.replace(RUN)], ["frozen"], SCENARIOS, range(2), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("payload +60%", "payload-plus60"),
+        ("all motors -40%", "all-motors-minus40"),
+        ("wind 8 m/s", "wind-8-m-s"),
+        ("../..", "scenario"),
+    ],
+)
+def test_a_scenarios_name_becomes_a_safe_part_of_a_path(name, expected):
+    assert slug(name) == expected

@@ -1,0 +1,101 @@
+"""Flights to film: the real drone under a small geometric controller, with and without an integral of its error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from undrift.agents.episode import Episode
+from undrift.agents.film import FilmUnavailable, Take
+from undrift.agents.film.scene import Stage
+from undrift.envs import Abrupt, MotorLoss, Payload, Shift, Wind, make_batch
+
+ONSET_S = 1.5
+SHIFTS: dict[str, tuple[Shift, ...]] = {
+    "wind": (Wind(speed=8.0, heading=1.0, spread=0.0, schedule=Abrupt(ONSET_S)),),
+    "payload": (Payload(fraction=0.6, spread=0.0, schedule=Abrupt(ONSET_S)),),
+    "motor": (MotorLoss(fraction=0.4, motor=1, schedule=Abrupt(ONSET_S)),),
+    "dead motor": (MotorLoss(fraction=1.0, motor=1, schedule=Abrupt(ONSET_S)),),
+    "none": (),
+}
+Fly = Callable[..., Episode]
+
+
+@pytest.fixture(scope="session")
+def fly() -> Fly:
+    """``fly(scenario, adapter, seed=0, seconds=4.0)`` returns the Episode of one real flight."""
+    flown: dict[tuple[str, str, int, float], Episode] = {}
+
+    def once(scenario: str, adapter: str, seed: int = 0, seconds: float = 4.0) -> Episode:
+        key = scenario, adapter, seed, seconds
+        if key not in flown:
+            flown[key] = _flight(*key)
+        return flown[key]
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def opengl(fly: Fly) -> None:
+    """Skip where nothing can be drawn."""
+    try:
+        Stage(Take((fly("none", "frozen"),)), (64, 36)).close()
+    except FilmUnavailable as error:
+        pytest.skip(str(error))
+
+
+def changed(episode: Episode, steps: int | None = None, **meta: Any) -> Episode:
+    """A copy with other facts, or cut short."""
+    arrays = {
+        field.name: getattr(episode, field.name)[:steps].copy() for field in fields(Episode) if field.name != "meta"
+    }
+    return Episode(meta=episode.meta | meta, **arrays)
+
+
+def _flight(scenario: str, adapter: str, seed: int, seconds: float) -> Episode:
+    env = make_batch("DroneTrack", 1, shifts=SHIFTS[scenario], episode_s=seconds, noise=0.0)
+    observation = env.reset([seed])
+    integral, rows = np.zeros(3), []
+    for _ in range(env.max_episode_steps):
+        integral += observation[0, :3] * env.dt * (adapter != "frozen")
+        action = _action(observation[0].astype(float), integral)[None]
+        row = {"observation": observation, "policy_action": action, "action": action}
+        observation, reward, terminated, truncated, info = env.step(action)
+        row |= env.record() | {
+            "reward": reward,
+            "terminated": terminated,
+            "truncated": truncated,
+            "shift": info["shift"],
+        }
+        row |= {"reference": info["reference_position"], "error": info["position_error"]}
+        rows.append({name: value[0].copy() for name, value in row.items()})
+        if terminated[0]:
+            break
+    arrays = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    meta = {
+        "env_id": env.id,
+        "env_kwargs": env.kwargs,
+        "scenario": scenario,
+        "shifts": [{"name": shift.label, "kind": shift.name, "onset_s": ONSET_S} for shift in SHIFTS[scenario]],
+        "adapter": adapter,
+        "training_seed": 0,
+        "seed": seed,
+        "dt": env.dt,
+        "planned_steps": env.max_episode_steps,
+        "crashed": bool(arrays["terminated"][-1]),
+    }
+    idle = {"estimate": np.zeros((len(rows), 0)), "step_time": np.zeros(len(rows))}
+    return Episode(meta=meta, time=(np.arange(len(rows)) + 1) * env.dt, **arrays, **idle)
+
+
+def _action(observation: np.ndarray, integral: np.ndarray) -> np.ndarray:
+    """Accelerate against position, velocity and integrated error; turn the thrust axis to where that points."""
+    wanted = -9.0 * observation[:3] - 6.0 * observation[3:6] - 12.0 * integral + [0.0, 0.0, 9.81]
+    rotation = observation[6:15].reshape(3, 3)
+    turn = rotation.T @ np.cross(rotation[:, 2], wanted / np.linalg.norm(wanted))
+    thrust = (wanted @ rotation[:, 2] / 9.81 - 1) / 1.5
+    return np.clip([thrust, *(turn[:2] * 10 / 8), -rotation[1, 0]], -1, 1)

@@ -1,0 +1,183 @@
+"""The command line: what each command does, and one line for each thing a user can get wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import undrift
+from undrift.agents import cli
+from undrift.agents.episode import Episode
+from undrift.agents.run import Run
+from undrift.envs import SHIFTS, Abrupt, MotorLoss, Wind
+
+
+def run_cli(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    """Exit code, output and errors of `undrift words`."""
+    before, sys.argv = sys.argv, ["undrift", *map(str, words)]
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    finally:
+        sys.argv = before
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    script = """
+import sys
+from undrift.agents.cli import main
+sys.argv = ["undrift", "--help"]
+try:
+    main()
+finally:
+    print("imported:", {"numpy", "mujoco", "numba", "torch"} & set(sys.modules))
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert "imported: set()" in answer.stdout
+    for command in ("train", "evaluate", "render", "demo", "doctor"):
+        assert command in answer.stdout
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(capsys, "--version") == (0, f"undrift {undrift.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "explanation"),
+    [
+        (("train", "--env", "Submarine"), "DroneTrack"),
+        (("evaluate", "absent"), "reference"),
+        (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, observer"),
+        (("evaluate", "reference", "--shift", "meteor"), "motor_loss, payload, wind"),
+        (("evaluate", "reference", "--shift", "wind:colour=1"), "speed"),
+        (("evaluate", "reference", "--shift", "wind:8"), "wind:speed=8"),
+        (("evaluate", "reference", "--shift", "wind:speed=-1"), "at least 0"),
+        (("render", "absent.npz"), "absent.npz"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_word_is_one_line_that_says_what_is_right(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...], explanation: str
+) -> None:
+    out = ("--out", tmp_path / "out.mp4" if words[0] == "render" else tmp_path / "out")
+    code, _, errors = run_cli(capsys, *words, *out)
+    assert code == 2
+    assert errors.count("\n") == 1 and errors.startswith("error: ")
+    assert explanation in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_run_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    for file in Run.reference().folder.glob("*.*"):
+        (tmp_path / "broken" / file.name).write_bytes(file.read_bytes()[:100])
+    code, _, errors = run_cli(capsys, "evaluate", tmp_path / "broken", "--out", tmp_path / "out")
+    assert code == 2
+    assert errors.count("\n") == 1 and "broken" in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_episode_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "episode.npz").write_bytes(b"PK\x03\x04 and no more")
+    code, _, errors = run_cli(capsys, "render", tmp_path / "episode.npz", "--out", tmp_path / "film.mp4")
+    assert code == 2
+    assert errors.count("\n") == 1 and "episode.npz" in errors
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def test_a_shift_is_written_by_name_and_fields() -> None:
+    assert cli.parse_shift("wind", 5.0) == Wind(schedule=Abrupt(5.0))
+    assert cli.parse_shift("wind:speed=6,heading=0.5", 2.0) == Wind(speed=6, heading=0.5, schedule=Abrupt(2.0))
+    assert cli.parse_shift("motor_loss:motor=one", 5.0) == MotorLoss(motor="one", schedule=Abrupt(5.0))
+    assert cli.parse_shift("motor_loss:motor=2", 5.0) == MotorLoss(motor=2, schedule=Abrupt(5.0))
+
+
+@pytest.mark.parametrize("name", sorted(SHIFTS))
+def test_every_shift_can_be_asked_for_by_its_name(name: str) -> None:
+    assert cli.parse_shift(name, 3.0).name == name
+
+
+def test_evaluate_flies_frozen_and_no_shift_on_the_same_seeds(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = (
+        "--adapter",
+        "observer",
+        "--shift",
+        "payload:fraction=0.5",
+        "--at",
+        "2",
+        "--episodes",
+        "2",
+        "--out",
+        tmp_path,
+    )
+    code, output, errors = run_cli(capsys, "evaluate", "reference", *words)
+    assert code == 0, errors
+    assert "observer" in output and "no shift" in output
+    assert str(tmp_path / "report.html") in output
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert {row["adapter"] for row in rows} == {"frozen", "observer"}
+    assert {row["scenario"] for row in rows} == {"no shift", "payload +50%"}
+    episodes = [Episode.load(path) for path in sorted(tmp_path.rglob("*.npz"))]
+    assert len(episodes) == 2 * 2 * 2
+    for episode in episodes:
+        assert episode.meta["shifts"] == [] or episode.onset_s == 2.0
+    seeds = {(e.meta["adapter"], e.meta["scenario"]): set() for e in episodes}
+    for episode in episodes:
+        seeds[episode.meta["adapter"], episode.meta["scenario"]].add(episode.meta["seed"])
+    assert len({frozenset(each) for each in seeds.values()}) == 1
+
+
+def test_what_train_writes_can_be_flown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, output, errors = run_cli(capsys, "train", "--seed", "3", "--steps", "1", "--out", tmp_path)
+    assert code == 0, errors
+    run = Run.load(tmp_path / "drone-track-cfc-s3")
+    assert run.seed == 3
+    assert f"undrift evaluate {run.folder}" in output
+    action = run.controller("observer").act(np.zeros(len(run.policy.observation_names)))
+    assert np.isfinite(action).all()
+    code, _, errors = run_cli(capsys, "train", "--seed", "3", "--steps", "1", "--out", tmp_path)
+    assert code == 2 and "exists already" in errors
+
+
+def doctor(**environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "undrift.agents.cli", "doctor"]
+    variables = os.environ | environment
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_doctor_finds_that_undrift_works_here() -> None:
+    answer = doctor()
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "undrift works here" in answer.stdout
+    for name in ("Python", "simulation", "numba", "training", "reference run", "drawing", "video"):
+        assert name in answer.stdout
+
+
+def test_the_doctor_names_the_cure_for_what_can_be_done_without(tmp_path: Path) -> None:
+    empty = str(tmp_path)
+    answer = doctor(__EGL_VENDOR_LIBRARY_DIRS=empty, IMAGEIO_FFMPEG_EXE=f"{empty}/ffmpeg")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "FAIL drawing" in answer.stdout and "apt-get install libegl1" in answer.stdout
+    assert "FAIL video" in answer.stdout and "imageio-ffmpeg" in answer.stdout
+    assert "without what failed" in answer.stdout
+
+
+def test_the_doctor_fails_without_something_essential(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, output, _ = run_cli(capsys, "doctor")
+    assert code == 1
+    assert "FAIL training" in output and "pip install --force-reinstall torch" in output

@@ -1,0 +1,127 @@
+"""The controller: one policy, its memory, an adapter and a guard, through act/learn and through SB3's predict."""
+
+import gymnasium
+import numpy as np
+import pytest
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from undrift.agents import BatchVecEnv, Controller, Guard, Run
+from undrift.agents.adaptation import ADAPTERS, Adapter
+from undrift.envs import Abrupt, Payload, make_batch
+
+RUN = Run.reference()
+
+
+def fly(controller, steps=100, seeds=(1,), shifts=(), blind=()):
+    """Act and learn for a while; in the steps `blind` every sensor is lost. Returns actions and tracking errors."""
+    env = make_batch(RUN.env_id, len(seeds), shifts=shifts)
+    observation = env.reset(list(seeds))
+    controller.reset(len(seeds))
+    actions, errors = [], []
+    for step in range(steps):
+        seen = np.full_like(observation, np.nan) if step in blind else observation
+        actions.append(controller.act(seen, env.dt))
+        observation, reward, terminated, truncated, info = env.step(actions[-1])
+        controller.learn(observation, reward, terminated, truncated)
+        errors.append(info["position_error"])
+    return np.array(actions), np.array(errors)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_evaluate_policy_takes_a_controller_as_it_stands(name):
+    env = BatchVecEnv(make_batch(RUN.env_id, 2, seed=0, episode_s=2.0))
+    mean_reward, _ = evaluate_policy(RUN.controller(name), env, n_eval_episodes=4, warn=False)
+    assert 40 < mean_reward <= 100
+
+
+def test_evaluate_policy_takes_a_controller_on_a_gymnasium_env():
+    env = gymnasium.make("undrift.envs:undrift/DroneTrack-v0", episode_s=2.0)
+    mean_reward, _ = evaluate_policy(RUN.controller(), env, n_eval_episodes=2, warn=False)
+    assert 40 < mean_reward <= 100
+
+
+def test_predict_acts_as_act_and_learn_do():
+    direct, through_predict = RUN.controller(), RUN.controller()
+    env = make_batch(RUN.env_id, 1, shifts=(Payload(schedule=Abrupt(0.2)),))
+    observation, state = env.reset([3]), None
+    direct.reset(1)
+    for _ in range(60):
+        expected = direct.act(observation)
+        action, state = through_predict.predict(observation, state, np.array([state is None]))
+        np.testing.assert_array_equal(action, expected)
+        observation = env.step(action)[0]
+        direct.learn(observation)
+
+
+def test_predict_begins_a_row_anew_where_an_episode_starts():
+    controller, fresh = RUN.controller(), RUN.controller()
+    observations = make_batch(RUN.env_id, 2).reset([1, 2])
+    _, state = controller.predict(observations)
+    for _ in range(10):
+        _, state = controller.predict(observations, state, np.array([False, False]))
+    action, _ = controller.predict(observations, state, np.array([False, True]))
+    expected, _ = fresh.predict(observations)
+    np.testing.assert_array_equal(action[1], expected[1])
+    assert not np.array_equal(action[0], expected[0])
+
+
+def test_a_reward_adapter_is_refused_by_predict_with_the_way_out():
+    class FromReward(Adapter):
+        name = "from_reward"
+        regimes = ("reward",)
+
+        def initial_state(self, n):
+            return {}
+
+    controller = Controller(RUN.policy, FromReward(RUN.nominal))
+    with pytest.raises(ValueError, match="rollout"):
+        controller.predict(np.zeros((1, 34)))
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_lost_sensors_give_a_safe_action_and_an_event_and_the_flight_goes_on(name):
+    controller = RUN.controller(name)
+    actions, errors = fly(controller, steps=300, blind={150, 151})
+    assert np.isfinite(actions).all() and np.abs(actions).max() <= 1.0
+    assert [event.step for event in controller.guard.events if "not finite" in event.reason][:1] == [150]
+    assert errors[-50:].max() < 0.15
+
+
+def test_sensors_that_never_come_still_give_finite_actions():
+    actions, _ = fly(RUN.controller(), steps=50, blind=set(range(50)))
+    assert np.isfinite(actions).all()
+
+
+def test_a_batch_flies_each_row_as_if_it_were_alone():
+    shifts = (Payload(schedule=Abrupt(0.3)),)
+    together, _ = fly(RUN.controller(), seeds=(1, 2, 3), shifts=shifts)
+    alone, _ = fly(RUN.controller(), seeds=(2,), shifts=shifts)
+    np.testing.assert_array_equal(together[:, 1:2], alone)
+
+
+def test_observations_of_the_wrong_shape_are_named():
+    controller = RUN.controller()
+    controller.reset(2)
+    with pytest.raises(ValueError, match=r"shape \(1, 34\).*\(2, 34\)"):
+        controller.act(np.zeros(34))
+
+
+def test_frozen_sends_the_policys_own_action():
+    controller = RUN.controller("frozen")
+    env = make_batch(RUN.env_id, 1)
+    observation, hidden = env.reset([4]), RUN.policy.initial_state(1)
+    controller.reset(1)
+    for _ in range(30):
+        own, hidden = RUN.policy.step(observation, hidden, np.array([env.dt]))
+        np.testing.assert_array_equal(controller.act(observation, env.dt), own)
+        observation = env.step(own)[0]
+        controller.learn(observation)
+
+
+def test_without_the_guard_the_observer_may_use_all_its_authority():
+    tight = Controller(RUN.policy, RUN.controller().adapter, Guard(authority=0.01))
+    loose = Controller(RUN.policy, RUN.controller().adapter, Guard(enabled=False, authority=0.01))
+    for controller in (tight, loose):
+        fly(controller, steps=60, shifts=(Payload(schedule=Abrupt(0.3)),))
+    assert any("authority" in event.reason for event in tight.guard.events)
+    assert not loose.guard.events

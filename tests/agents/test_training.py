@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from undrift.agents.run import Run
+from undrift.agents.training import Recipe, print_progress, torch_threads, train
+from undrift.agents.vec_env import BatchVecEnv
+from undrift.envs import make_batch
+
+
+def small_recipe() -> Recipe:
+    recipe = Recipe.load("DroneTrack")
+    ppo = recipe.ppo | {"n_steps": 16, "seq_len": 16, "batch_size": 128, "n_epochs": 1}
+    return dataclasses.replace(recipe, n_envs=16, total_timesteps=1024, ppo=ppo)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with one small run in it, "a", and the progress its training reported."""
+    folder, told = tmp_path_factory.mktemp("runs"), []
+    train(small_recipe(), folder / "a", seed=5, progress=lambda row, total: told.append((row["steps"], total)))
+    return folder, told
+
+
+def test_training_writes_a_whole_run_and_nothing_beside_it(runs):
+    folder, told = runs
+    assert sorted(path.name for path in folder.iterdir()) == ["a"]
+    run = Run.load(folder / "a")
+    env = make_batch("DroneTrack")
+    assert run.env_id == env.id and run.seed == 5
+    assert run.policy.observation_names == env.observation_names
+    assert run.policy.period == env.dt
+    assert told == [(steps, 1024) for steps in (256, 512, 768, 1024)]
+
+
+def test_the_config_says_how_to_train_the_run_again(runs):
+    config = json.loads((runs[0] / "a" / "config.json").read_text())
+    assert Recipe.from_dict(config["recipe"]) == small_recipe()
+    assert {"undrift", "mujoco", "torch", "numpy", "stable_baselines3", "python"} <= set(config["versions"])
+    assert config["machine"]
+
+
+def test_the_curve_has_a_row_for_every_rollout(runs):
+    with (runs[0] / "a" / "curve.csv").open() as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert [row["steps"] for row in rows] == [256, 512, 768, 1024]
+    assert all(0.0 < row["mean_error_m"] < 3.0 and row["mean_reward"] < 1.0 for row in rows)
+    assert np.all(np.diff([row["seconds"] for row in rows]) > 0)
+
+
+def test_the_same_recipe_and_seed_train_to_the_same_bits(runs):
+    recipe = small_recipe()
+
+    def trained(seed: int) -> str:
+        with torch_threads(recipe.threads):
+            env = BatchVecEnv(make_batch(recipe.env_id, recipe.n_envs, seed, **recipe.env_kwargs), stagger=True)
+            learner = recipe.learner(env, seed).learn(recipe.total_timesteps)
+        return learner.policy.deployed(env.batch.observation_names).sha256
+
+    assert trained(5) == Run.load(runs[0] / "a").policy.sha256 != trained(6)
+
+
+def test_an_existing_run_is_never_overwritten(runs):
+    before = (runs[0] / "a" / "config.json").read_bytes()
+    with pytest.raises(FileExistsError, match="exists already"):
+        train(small_recipe(), runs[0] / "a", seed=6)
+    assert (runs[0] / "a" / "config.json").read_bytes() == before
+
+
+def test_a_training_that_fails_leaves_nothing_behind(tmp_path):
+    def interrupt(row, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small_recipe(), tmp_path / "run", seed=0, progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["DroneTrack", "undrift/DroneTrack-v0", "undrift.envs:undrift/DroneTrack-v0"])
+def test_every_form_of_an_id_finds_its_recipe(name):
+    assert Recipe.load(name).env_id == "undrift/DroneTrack-v0"
+
+
+def test_wrong_recipes_are_refused_with_the_valid_names():
+    with pytest.raises(ValueError, match="no recipe for 'DroneTrak'; there are recipes for .*DroneTrack"):
+        Recipe.load("DroneTrak")
+    data = dataclasses.asdict(Recipe.load("DroneTrack"))
+    with pytest.raises(ValueError, match=r"missing: \[\], unknown: \['gama'\]"):
+        Recipe.from_dict(data | {"gama": 0.9})
+
+
+def test_the_learner_follows_its_recipe():
+    recipe = dataclasses.replace(Recipe.load("DroneTrack"), n_envs=8)
+    env = BatchVecEnv(make_batch(recipe.env_id, recipe.n_envs))
+    learner = recipe.learner(env, seed=1)
+    assert (learner.n_steps, learner.gamma, learner.bounds_coef) == (32, 0.98, 0.002)
+    assert learner.lr_schedule(1.0) == pytest.approx(1e-3) and learner.lr_schedule(0.0) == pytest.approx(1e-4)
+    assert learner.policy.cell.period == env.batch.dt
+    np.testing.assert_array_equal(learner.policy.scale, env.batch.observation_scale)
+
+
+def test_progress_tells_how_far_how_good_and_how_long(capsys):
+    row = {"steps": 1_500_000, "seconds": 75.0, "mean_error_m": 0.123, "crashes_per_1k": 0.5, "mean_reward": 0.4}
+    print_progress(row, 3_000_000)
+    line = capsys.readouterr().out
+    assert "1.50 of 3.00 M steps" in line and "12.3 cm" in line and "20,000 steps/s" in line and "75 s left" in line
