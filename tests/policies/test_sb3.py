@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from undrift.policies.sb3 import LiquidPolicy
+from undrift.policies.sb3 import LiquidPolicy, _GaussianLogProb, _TanhNetwork
 from undrift.policies.wiring import Wiring
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (5,), np.float32)
@@ -201,3 +201,17 @@ def test_only_actions_between_minus_one_and_one_can_be_deployed():
     for space in (spaces.Box(-2.0, 2.0, (2,), np.float32), spaces.Discrete(3)):
         with pytest.raises(ValueError, match=r"Box\(-1, 1\)"):
             make_policy(space).deployed()
+
+
+def test_the_fused_network_and_log_probability_have_the_gradients_of_their_formulas():
+    torch.manual_seed(0)
+    double = {"dtype": torch.float64, "requires_grad": True}
+    means, log_std, actions = torch.randn(5, 3, 4, **double), torch.randn(4, **double), torch.randn(5, 3, 4).double()
+    torch.autograd.gradcheck(_GaussianLogProb.apply, (means, log_std, actions))
+    expected = torch.distributions.Normal(means, log_std.exp()).log_prob(actions).sum(-1)
+    torch.testing.assert_close(_GaussianLogProb.apply(means, log_std, actions), expected)
+    x, shapes = torch.randn(4, 5, **double), ((6, 5), (6,), (7, 6), (7,), (2, 7), (2,))
+    layers = [torch.randn(*shape, **double) for shape in shapes]
+    torch.autograd.gradcheck(_TanhNetwork.apply, (x, *layers))
+    hidden = torch.tanh(torch.tanh(x @ layers[0].T + layers[1]) @ layers[2].T + layers[3])
+    torch.testing.assert_close(_TanhNetwork.apply(x, *layers), hidden @ layers[4].T + layers[5])

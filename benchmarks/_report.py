@@ -1,0 +1,56 @@
+"""What every benchmark shares: its arguments, its table, and the one JSON document it writes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+"""`name` (a string) and figures (plain numbers)."""
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """A parser that knows `--json FILE`; the benchmark adds what else it takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    return parser
+
+
+def report(rows: list[Row], json_file: Path | None, skipped: dict[str, str] | None = None) -> None:
+    """Print the rows as a table, name the peers that were skipped and why, and write the document if asked to."""
+    _print_table(rows)
+    for name, why in (skipped or {}).items():
+        print(f"skipped {name}: {why}")
+    write_document(rows, json_file)
+
+
+def write_document(rows: list[Row], json_file: Path | None) -> None:
+    """Write the one document: machine, versions and rows. No file, nothing written."""
+    from undrift.agents.episode import versions
+    from undrift.agents.files import write_atomically
+
+    if json_file:
+        found = versions()
+        document = {"machine": found.pop("machine"), "versions": found, "rows": rows}
+        write_atomically(json_file, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def _print_table(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(*columns)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*[_cell(row.get(column)) for column in columns])
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,60 @@
+"""Time of one control step of one drone: policy and adapter, `act` and `learn`, in a closed loop under wind.
+
+`p50_us` and `p99_us` are by the clock, other load on the machine included; `cpu_p99_us` is processor time, without it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from _report import Row, arguments, report
+
+from undrift import envs
+from undrift.agents.adaptation import ADAPTERS
+from undrift.agents.run import Run
+
+
+def control_steps_us(run: Run, adapter: str, steps: int) -> np.ndarray:
+    """Microseconds of each control step, without the environment's share: by the clock and of processor, [steps, 2]."""
+    env = envs.make_batch(run.env_id, 1, seed=0, shifts=(envs.Wind(speed=6.0),))
+    controller = run.controller(adapter)
+    observation = env.reset()
+    controller.reset(1)
+    durations = np.empty((steps, 2))
+    for step in range(steps):
+        began = now()
+        action = controller.act(observation, env.dt)
+        acted = now()
+        observation, reward, terminated, truncated, _ = env.step(action)
+        stepped = now()
+        controller.learn(observation, reward, terminated, truncated)
+        durations[step] = acted - began + now() - stepped
+        if terminated[0] or truncated[0]:
+            observation = env.reset()
+            controller.reset(1)
+    return durations
+
+
+def now() -> np.ndarray:
+    """Microseconds: of the clock, and of processor time that this thread was given."""
+    return np.array([time.perf_counter(), time.thread_time()]) * 1e6
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--steps", type=int, default=5000, help="control steps measured for each row")
+    parser.add_argument("--run", default="reference", help="run to fly")
+    options = parser.parse_args()
+
+    run = Run.load(options.run)
+    rows: list[Row] = []
+    for adapter in ADAPTERS:
+        control_steps_us(run, adapter, 100)  # compiles, fills the caches
+        (p50, _), (p99, cpu_p99) = np.percentile(control_steps_us(run, adapter, options.steps), [50, 99], axis=0)
+        rows.append({"name": adapter, "p50_us": float(p50), "p99_us": float(p99), "cpu_p99_us": float(cpu_p99)})
+    report(rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
