@@ -43,11 +43,13 @@ def _print_table(rows: list[Row]) -> None:
 
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = Table(*columns)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    for column in table.columns:
+        column.no_wrap = True
+        column.justify = "left" if column.header == "name" else "right"
     for row in rows:
         table.add_row(*[_cell(row.get(column)) for column in columns])
-    Console().print(table)
+    # Wider than the terminal rather than cut short: a figure that cannot be read is none.
+    Console(width=max(Console().width, Console(width=1000).measure(table).maximum)).print(table)
 
 
 def _cell(value: Any) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from .adapter import State, Transition
 from .nominal import NominalModel
@@ -56,59 +57,69 @@ class DisturbanceObserver:
 
     def update(self, state: State, transition: Transition) -> State:
         """The state after one transition; a stale sample is predicted over and teaches nothing."""
-        nominal, dt = self.nominal, transition.dt[:, None]
-        commands = np.concatenate([transition.action[:, None], state["commands"][:, :-1]], axis=1)
-        f = nominal.accelerations(nominal.reader.inputs(transition.observation, commands))
-        before = nominal.reader.rates(transition.observation)
-        measured = nominal.reader.rates(transition.next_observation)
-        fresh = transition.fresh[:, None]
-        # Until the command history is full the model's input is not what was flown.
-        warm = fresh & np.greater_equal(state["age"], nominal.history)[:, None]
-        noise = self._noise(state, (measured - before) / dt - f, warm)
-        filtered = self._filter(state | noise, f, measured, dt, fresh, transition.saturated.max(axis=1, keepdims=True))
-        started = {"x": measured, "d": state["d"]} | {k: state[k] for k in ("p11", "p12", "p22")}
-        kalman = {key: np.where(warm | ~fresh, filtered[key], started[key]) for key in started}
-        return state | noise | kalman | {"commands": commands, "age": state["age"] + 1}
+        nominal, t = self.nominal, transition
+        commands = np.concatenate([t.action[:, None], state["commands"][:, :-1]], axis=1)
+        filters = {name: state[name].copy() for name in _FILTER}
+        _step(
+            nominal.accelerations(nominal.reader.inputs(t.observation, commands)),
+            nominal.reader.rates(t.observation),
+            nominal.reader.rates(t.next_observation),
+            t.dt,
+            t.fresh,
+            # Until the command history is full the model's input is not what was flown.
+            state["age"] >= nominal.history,
+            t.saturated.any(axis=1),
+            nominal.residual_sd,
+            nominal.acceleration_sd,
+            self.wander_s,
+            self.noise_rate,
+            self.bound,
+            *filters.values(),
+        )
+        return state | filters | {"commands": commands, "age": state["age"] + 1}
 
-    def _noise(self, state: State, residual: np.ndarray, warm: np.ndarray) -> State:
-        cap = (3.0 * self.nominal.acceleration_sd) ** 2
-        mean = state["residual_mean"] + 0.05 * (residual - state["residual_mean"])
-        last = state["residual"]
-        autocovariance = np.clip((residual - mean) * (last - mean), -cap, cap)
-        half_square = np.minimum(0.5 * (residual - last) ** 2, cap)
-        return {
-            "residual_mean": np.where(warm, mean, state["residual_mean"]),
-            "residual": np.where(warm, residual, last),
-            "noise": np.where(
-                warm, state["noise"] + self.noise_rate * (-autocovariance - state["noise"]), state["noise"]
-            ),
-            "spread": np.where(
-                warm, state["spread"] + self.noise_rate * (half_square - state["spread"]), state["spread"]
-            ),
-        }
 
-    def _filter(
-        self, s: State, f: np.ndarray, measured: np.ndarray, dt: np.ndarray, fresh: np.ndarray, saturated: np.ndarray
-    ) -> State:
-        model_sd, sd = self.nominal.residual_sd, self.nominal.acceleration_sd
-        noise = np.maximum(s["noise"], 0.0)
-        r = dt**2 * np.maximum(noise, (0.02 * model_sd) ** 2)
-        q = dt**2 * np.clip(s["spread"] - 3.0 * noise, model_sd**2, 16.0 * model_sd**2)
-        x = s["x"] + dt * (f + s["d"])
-        p11 = s["p11"] + 2 * dt * s["p12"] + dt**2 * s["p22"] + q
-        p12 = s["p12"] + dt * s["p22"]
-        p22 = np.minimum(s["p22"] + sd**2 * dt / self.wander_s, sd**2)
-        variance = p11 + r
-        limit = 6.0 * np.sqrt(variance)
-        innovation = np.where(fresh, np.clip(measured - x, -limit, limit), 0.0)
-        k1, k2 = np.where(fresh, p11 / variance, 0.0), np.where(fresh, p12 / variance, 0.0)
-        # Under saturation the plant does not do as told, and what is missing is no disturbance.
-        trust = 1.0 - 0.9 * saturated
-        d = s["d"] + trust * k2 * innovation
-        return {
-            "x": x + k1 * innovation,
-            "d": np.clip(d, -self.bound * sd, self.bound * sd),
-            "p11": (1 - k1) * p11,
-            "p12": (1 - k1) * p12,
-            "p22": p22 - k2 * p12,
-        }
+_FILTER = ("x", "d", "p11", "p12", "p22", "noise", "spread", "residual", "residual_mean")
+
+
+@njit(cache=True)
+def _step(  # type: ignore[no-untyped-def]
+    f, before, measured, dt, fresh, warm, saturated, model_sd, sd, wander_s, noise_rate, bound,
+    x, d, p11, p12, p22, noise, spread, residual, residual_mean,
+):  # fmt: skip
+    """One step of every filter. All arrays [N, R] but dt, fresh, warm, saturated [N] and the sds [R]; the last nine,
+    the state, are written."""
+    for n in range(f.shape[0]):
+        h = dt[n]
+        for i in range(f.shape[1]):
+            if fresh[n] and not warm[n]:
+                x[n, i] = measured[n, i]
+                continue
+            if fresh[n]:
+                r = (measured[n, i] - before[n, i]) / h - f[n, i]
+                cap = (3.0 * sd[i]) ** 2
+                residual_mean[n, i] += 0.05 * (r - residual_mean[n, i])
+                covariance = (r - residual_mean[n, i]) * (residual[n, i] - residual_mean[n, i])
+                noise[n, i] += noise_rate * (-min(max(covariance, -cap), cap) - noise[n, i])
+                spread[n, i] += noise_rate * (min(0.5 * (r - residual[n, i]) ** 2, cap) - spread[n, i])
+                residual[n, i] = r
+            c1, floor = max(noise[n, i], 0.0), model_sd[i] ** 2
+            variance_v = h**2 * max(c1, 4e-4 * floor)
+            variance_model = h**2 * min(max(spread[n, i] - 3.0 * c1, floor), 16.0 * floor)
+            x[n, i] += h * (f[n, i] + d[n, i])
+            p11[n, i] += 2.0 * h * p12[n, i] + h**2 * p22[n, i] + variance_model
+            p12[n, i] += h * p22[n, i]
+            p22[n, i] = min(p22[n, i] + sd[i] ** 2 * h / wander_s, sd[i] ** 2)
+            if not fresh[n]:
+                continue
+            variance = p11[n, i] + variance_v
+            limit = 6.0 * np.sqrt(variance)
+            innovation = min(max(measured[n, i] - x[n, i], -limit), limit)
+            k1, k2 = p11[n, i] / variance, p12[n, i] / variance
+            # Under saturation the plant does not do as told, and what is missing is no disturbance.
+            trust = 0.1 if saturated[n] else 1.0
+            x[n, i] += k1 * innovation
+            d[n, i] = min(max(d[n, i] + trust * k2 * innovation, -bound * sd[i]), bound * sd[i])
+            p22[n, i] -= k2 * p12[n, i]
+            p12[n, i] *= 1.0 - k1
+            p11[n, i] *= 1.0 - k1

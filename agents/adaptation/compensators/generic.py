@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from ..adapter import State
 from ..nominal import NominalModel
@@ -81,13 +82,20 @@ class GenericCompensator:
         return state | {"integral": integral, "saturated": saturated}
 
     def _solve(self, d: np.ndarray, gain: np.ndarray, damping: float) -> np.ndarray:
-        """(B'WB + damping tr(B'WB) / A I)^-1 B'W d, [N, A]."""
-        weighted = np.swapaxes(gain, 1, 2) / self.nominal.acceleration_sd**2
-        gram = weighted @ gain
-        actions = gram.shape[1]
-        trace = np.trace(gram, axis1=1, axis2=2)[:, None, None]
-        regular = gram + (damping / actions * trace + 1e-12) * np.eye(actions)
-        return np.linalg.solve(regular, weighted @ d[..., None])[..., 0]
+        return _damped_least_squares(gain, self.nominal.acceleration_sd, d, damping)
 
     def _project(self, d: np.ndarray, gain: np.ndarray, damping: float) -> np.ndarray:
         return (gain @ self._solve(d, gain, damping)[..., None])[..., 0]
+
+
+@njit(cache=True)
+def _damped_least_squares(gain: np.ndarray, sd: np.ndarray, d: np.ndarray, damping: float) -> np.ndarray:
+    """(B'WB + damping tr(B'WB) / A I)^-1 B'W d, [N, A]; W = 1 / sd²."""
+    actions = gain.shape[2]
+    out = np.empty((gain.shape[0], actions))
+    for n in range(gain.shape[0]):
+        scaled = gain[n] / sd.reshape(-1, 1)
+        gram = scaled.T @ scaled
+        ridge = damping / actions * np.trace(gram) + 1e-12
+        out[n] = np.linalg.solve(gram + ridge * np.eye(actions), scaled.T @ (d[n] / sd))
+    return out
