@@ -1,12 +1,13 @@
-from .. import __version__ as __version__
-
 """Training, adaptation during deployment, evaluation, films and the command line.
 
-Names load on first use, so that a deployed controller imports neither torch nor Stable-Baselines3. `rollout` is not among them: its module has the same name, so import it from there.
+Names load on first use, so that a deployed controller imports neither torch nor Stable-Baselines3. `rollout` is not among
+them: its module has the same name, so import it from there.
 """
 
 from importlib import import_module
 from typing import Any
+
+from .. import __version__ as __version__
 
 _EXPORTS = {
     "ADAPTERS": "adaptation",

@@ -52,6 +52,7 @@ def train(
     """Train a policy by its environment's recipe, and learn its nominal model."""
     from dataclasses import replace
 
+    from .console import command
     from .training import Recipe, print_progress
     from .training import train as train_by
 
@@ -60,7 +61,7 @@ def train(
         recipe = replace(recipe, total_timesteps=steps)
     folder = out / (name or f"{kebab(recipe.name)}-{recipe.policy['cell']}-s{seed}")
     train_by(recipe, folder, seed, print_progress)
-    typer.echo(f"the run is in {folder}\nnext: undrift evaluate {folder}")
+    typer.echo(f"the run is in {folder}\nnext: {command()} evaluate {folder}")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..envs import Payload, Scenario, Wind
 from .adaptation import ADAPTERS
+from .console import command
 from .episode import Episode
 from .evaluation.evaluate import fly, save_episodes, slug
 from .evaluation.report import print_table, write_report
@@ -56,8 +57,8 @@ def demo(out: Path = Path("runs/demo"), run: Run | None = None) -> None:
         console.print(f"film    {out / film.name}", markup=False)
     console.print(
         "\nnext    open the report, or fly something else:\n"
-        "        undrift evaluate reference --adapter observer --shift motor_loss:fraction=0.3\n"
-        "        undrift train --env DroneTrack --seed 1",
+        f"        {command()} evaluate reference --adapter observer --shift motor_loss:fraction=0.3\n"
+        f"        {command()} train --env DroneTrack --seed 3",
         markup=False,
     )
 

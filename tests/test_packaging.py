@@ -103,7 +103,7 @@ from undrift import envs
 from undrift.agents.run import Run
 import numpy as np
 run = Run.reference()
-env = envs.make_batch(run.env_id, 1, seed=0, **run.env_kwargs)
+env = envs.make_batch(run.env_id, 1, seed=0)
 obs, state = env.reset([1]), run.policy.initial_state(1)
 for _ in range(150):
     action, state = run.policy.step(obs, state, np.full(1, env.dt))
