@@ -20,7 +20,7 @@ from undrift.agents.evaluation.summary import summarize
 from undrift.agents.run import Run
 from undrift.envs import MotorLoss, Payload, Scenario, Wind
 
-RUNS = ("drone-track-cfc-s0", "drone-track-cfc-s1", "drone-track-cfc-s2")
+RUNS = ("reference-s0", "reference-s1", "reference-s2")
 SHIFTS = ((), (Payload(fraction=0.6),), (MotorLoss(fraction=0.4),), (Wind(speed=8.0),))
 FIRST_SEED = 30_000
 FIGURES = (
