@@ -43,19 +43,18 @@ class Guard:
 
     def repair(self, observation: np.ndarray, last: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Observations [N, O] with every non-finite channel held at `last`, and which rows [N] were whole."""
-        finite = np.isfinite(observation)
-        fresh = finite.all(1)
-        if fresh.all():
-            return observation, fresh
-        self._log(~fresh, steps, "observation not finite: last value held, nothing learned")
-        return np.where(finite, observation, last), fresh
+        broken = _broken_rows(observation)
+        if broken is None:
+            return observation, np.ones(len(observation), dtype=bool)
+        self._log(broken, steps, "observation not finite: last value held, nothing learned")
+        return np.where(np.isfinite(observation), observation, last), ~broken
 
     def admit_view(self, measured: np.ndarray, seen: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """The observations to show the policy: those proposed, within the limit; the measured ones if not finite."""
         if not self.enabled:
             return seen
-        broken = ~np.isfinite(seen).all(1)
-        if broken.any():
+        broken = _broken_rows(seen)
+        if broken is not None:
             self._log(broken, steps, "proposed observation not finite: the measured one shown")
             seen = np.where(broken[:, None], measured, seen)
         far = np.abs(seen - measured) > self.seen_limit
@@ -68,13 +67,13 @@ class Guard:
         self, own: np.ndarray, proposed: np.ndarray, last_sent: np.ndarray, steps: np.ndarray
     ) -> np.ndarray:
         """The action to send [N, A], before its bounds: the proposal within the authority around the policy's own."""
-        broken = ~np.isfinite(own).all(1)
-        if broken.any():
+        broken = _broken_rows(own)
+        if broken is not None:
             self._log(broken, steps, "policy's action not finite: last action held")
             own = np.where(broken[:, None], last_sent, own)
-        broken_proposal = ~np.isfinite(proposed).all(1)
-        if broken_proposal.any():
-            self._log(broken_proposal & ~broken, steps, "proposed action not finite: the policy's own sent")
+        broken_proposal = _broken_rows(proposed)
+        if broken_proposal is not None:
+            self._log(broken_proposal, steps, "proposed action not finite: the policy's own sent")
             proposed = np.where(broken_proposal[:, None], own, proposed)
         if not self.enabled:
             return proposed
@@ -88,13 +87,11 @@ class Guard:
         """What the adapter may remember: rows whose new state is not finite are rolled back."""
         if not self.enabled or not after:
             return after
-        # A sum is finite only if all of its terms are: one pass tells the usual case.
-        suspects = [values for values in after.values() if not math.isfinite(values.sum())]
-        broken = np.zeros(len(steps), dtype=bool)
-        for values in suspects:
-            broken |= ~np.isfinite(values).reshape(len(values), -1).all(1)
-        if not broken.any():
+        changed = (values for key, values in after.items() if values is not before[key])
+        found = [broken for broken in map(_broken_rows, changed) if broken is not None]
+        if not found:
             return after
+        broken = np.logical_or.reduce(found)
         self._log(broken, steps, "adapter's state not finite: rolled back to the last good one")
         return {
             key: np.where(broken.reshape(-1, *[1] * (new.ndim - 1)), before[key], new) for key, new in after.items()
@@ -102,3 +99,12 @@ class Guard:
 
     def _log(self, rows: np.ndarray, steps: np.ndarray, reason: str) -> None:
         self.events.extend(GuardEvent(int(steps[row]), int(row), reason) for row in np.flatnonzero(rows))
+
+
+def _broken_rows(values: np.ndarray) -> np.ndarray | None:
+    """Which rows [N] hold something that is not finite; None if none does."""
+    # A sum is finite only if all of its terms are: one pass tells the usual case.
+    if math.isfinite(values.sum()):
+        return None
+    broken = ~np.isfinite(values).reshape(len(values), -1).all(1)
+    return broken if broken.any() else None
