@@ -39,6 +39,12 @@ class FlatAdam(torch.optim.Adam):
         for view, gradient in zip(self.views, self.gradients, strict=True):
             view.grad = gradient
 
+    def clip_gradient(self, max_norm: float) -> None:
+        """Scale the gradient down to a norm of ``max_norm``, as ``torch.nn.utils.clip_grad_norm_`` does."""
+        gradient = self.vector.grad
+        assert gradient is not None
+        gradient.mul_((max_norm / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp_(max=1.0))
+
     def _join(self) -> None:
         """Make the parameters views again, where a copy or a move to another device gave them memory of their own."""
         if self.views[0].data_ptr() == self.vector.data_ptr():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import stable_baselines3
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ...policies.optim import FlatAdam
 from ...policies.sb3 import POLICY_ALIASES, LiquidPolicy
 from .sequences import SequenceBuffer, SequenceSamples
 
@@ -211,31 +212,38 @@ class PPO(stable_baselines3.PPO):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout = self.rollout_buffer.sequences()
-        measured: list[dict[str, Tensor]] = []
+        measured: list[Measured] = []
         for epoch in range(self.n_epochs):
             self._n_updates += 1
             if not self._train_epoch(rollout, measured):
                 if self.verbose >= 1:
-                    print(f"Early stopping at step {epoch} due to reaching max kl: {measured[-1]['approx_kl']:.2f}")
+                    kl = approx_kl(measured[-1].log_ratio)
+                    print(f"Early stopping at step {epoch} due to reaching max kl: {kl:.2f}")
                 break
         self._record(measured)
 
-    def _train_epoch(self, rollout: SequenceSamples, measured: list[dict[str, Tensor]]) -> bool:
+    def _train_epoch(self, rollout: SequenceSamples, measured: list[Measured]) -> bool:
         """One pass over the rollout; False if the policy has moved so far that it stopped (``target_kl``)."""
-        parameters = [parameter for group in self.policy.optimizer.param_groups for parameter in group["params"]]
         for batch in self.rollout_buffer.minibatches(rollout, self.batch_size):
             loss, figures = self._loss(batch)
             measured.append(figures)
-            if self.target_kl is not None and figures["approx_kl"] > 1.5 * self.target_kl:
+            if self.target_kl is not None and approx_kl(figures.log_ratio) > 1.5 * self.target_kl:
                 return False
             self.policy.optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            self._clip_gradient()
             self.policy.optimizer.step()
         return True
 
-    def _loss(self, batch: SequenceSamples) -> tuple[Tensor, dict[str, Tensor]]:
-        """PPO's objective on one minibatch, and the figures Stable-Baselines3 logs about it."""
+    def _clip_gradient(self) -> None:
+        optimizer = self.policy.optimizer
+        if isinstance(optimizer, FlatAdam):
+            optimizer.clip_gradient(self.max_grad_norm)
+        else:
+            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+
+    def _loss(self, batch: SequenceSamples) -> tuple[Tensor, Measured]:
+        """PPO's objective on one minibatch, and what the log says about it."""
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         values, log_prob, entropy, parameters = self.policy.evaluate_actions(
             batch.observations, batch.actions, batch.states, batch.episode_starts
@@ -257,17 +265,13 @@ class PPO(stable_baselines3.PPO):
             loss = loss + self.ent_coef * entropy_loss
         if self.bounds_coef and isinstance(self.action_space, spaces.Box):
             loss = loss + self.bounds_coef * self._excess(parameters).square().mean()
-        change = ratio - 1
-        figures = {
+        losses = {
             "entropy_loss": entropy_loss.detach(),
             "policy_gradient_loss": policy_loss.detach(),
             "value_loss": value_loss.detach(),
-            # The low-variance estimator of http://joschu.net/blog/kl-approx.html
-            "approx_kl": (change - log_ratio.detach()).mean(),
-            "clip_fraction": (change.abs_() > clip_range).mean(dtype=torch.float32),
             "loss": loss.detach(),
         }
-        return loss, figures
+        return loss, Measured(losses, log_ratio.detach())
 
     def _excess(self, means: Tensor) -> Tensor:
         """How far each mean lies outside the action bounds, ``[L, B, A]``."""
@@ -275,11 +279,15 @@ class PPO(stable_baselines3.PPO):
         low, high = (self._tensor(bound.ravel()) for bound in (self.action_space.low, self.action_space.high))
         return means - means.clamp(low, high)
 
-    def _record(self, measured: list[dict[str, Tensor]]) -> None:
+    def _record(self, measured: list[Measured]) -> None:
         buffer = self.rollout_buffer
-        for name in measured[0]:
-            figures = torch.stack([figures[name] for figures in measured])
+        for name in measured[0].losses:
+            figures = torch.stack([minibatch.losses[name] for minibatch in measured])
             self.logger.record(f"train/{name}", (figures[-1] if name == "loss" else figures.mean()).item())
+        log_ratio = torch.cat([minibatch.log_ratio.flatten() for minibatch in measured])
+        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        self.logger.record("train/approx_kl", approx_kl(log_ratio).item())
+        self.logger.record("train/clip_fraction", ((log_ratio.exp() - 1).abs() > clip_range).float().mean().item())
         self.logger.record(
             "train/explained_variance", explained_variance(buffer.values.ravel(), buffer.returns.ravel())
         )
@@ -292,6 +300,18 @@ class PPO(stable_baselines3.PPO):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_last_state"]
+
+
+class Measured(NamedTuple):
+    """One minibatch as the log tells of it: its losses, and ``log(new probability / old)`` of its actions, ``[L, B]``."""
+
+    losses: dict[str, Tensor]
+    log_ratio: Tensor
+
+
+def approx_kl(log_ratio: Tensor) -> Tensor:
+    """Low-variance estimate of the KL divergence from the old policy, http://joschu.net/blog/kl-approx.html."""
+    return (log_ratio.exp() - 1 - log_ratio).mean()
 
 
 class _ClippedSurrogate(torch.autograd.Function):

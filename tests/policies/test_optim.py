@@ -80,3 +80,18 @@ def test_training_continues_from_a_saved_state() -> None:
     for one, its_optimizer in ((network, optimizer), (restored, restored_optimizer)):
         descend(one, its_optimizer, its_optimizer.zero_grad)
     assert_equal_parameters(network, restored)
+
+
+@pytest.mark.parametrize("max_norm", [0.1, 1e6])
+def test_the_gradient_is_clipped_as_torch_clips_it(max_norm: float) -> None:
+    torch.manual_seed(0)
+    plain = nn.Linear(5, 3)
+    flat = copy.deepcopy(plain)
+    optimizer, x = FlatAdam(flat.parameters()), torch.randn(7, 5)
+    optimizer.zero_grad()
+    for network in (plain, flat):
+        network(x).square().sum().backward()
+    torch.nn.utils.clip_grad_norm_(plain.parameters(), max_norm)
+    optimizer.clip_gradient(max_norm)
+    for one, other in zip(plain.parameters(), flat.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)

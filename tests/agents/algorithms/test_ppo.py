@@ -121,7 +121,10 @@ def test_the_loss_is_that_of_the_paper():
     clipped = old_values + np.clip(values - old_values, -0.05, 0.05)
     expected = -surrogate + 0.5 * ((clipped - returns) ** 2).mean() - 0.01 * entropy.mean()
     assert loss.item() == pytest.approx(expected, rel=1e-4)
-    assert figures["clip_fraction"].item() == pytest.approx((np.abs(ratio - 1) > 0.1).mean(), abs=1e-6) != 0
+    model._record([figures])
+    logged = model.logger.name_to_value
+    assert logged["train/clip_fraction"] == pytest.approx((np.abs(ratio - 1) > 0.1).mean(), abs=1e-6) != 0
+    assert logged["train/approx_kl"] == pytest.approx((ratio - 1 - np.log(ratio)).mean(), rel=1e-3)
 
 
 def test_the_bounds_penalty_is_the_mean_squared_excess_of_the_means():
