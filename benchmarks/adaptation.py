@@ -2,8 +2,7 @@
 
 Three training seeds, 20 held-out episode seeds each, the same for every row; the shift arrives at 5 s of 18. One row per
 scenario and adapter: post-shift RMSE in cm with its 95 % bootstrap interval (stratified over training seeds) and by
-training seed, crashes, median recovery in s (infinite: most flights never recover, written as null), the paired
-difference to frozen, `cut` (frozen RMSE over this one), and the fastest reference flown.
+training seed, crashes, median recovery in s (left out where most flights never recover), the paired difference to frozen, `cut` (frozen RMSE over this one), and the fastest reference flown.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def main() -> None:
 def _figures(row: Row, frozen_cm: float) -> Row:
     by_seed = {f"rmse_s{seed}_cm": value for seed, value in row["rmse_by_training_seed_cm"].items()}
     figures = {name: row[name] for name in FIGURES} | by_seed | {"cut": frozen_cm / row["rmse_cm"]}
-    plain = {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
+    plain = {name: value for name, value in figures.items() if value is not None and math.isfinite(value)}
     return {"name": f"{row['scenario']} / {row['adapter']}"} | plain
 
 

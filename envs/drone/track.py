@@ -185,10 +185,6 @@ class DroneTrack(BatchEnv):
             "motor_effectiveness": self.plant.actuator_gain.copy(),
         }
 
-    def position_error(self) -> np.ndarray:
-        """True distance to the reference, m [N]."""
-        return self._score()[2]["position_error"]
-
 
 @njit(cache=True)
 def _rotation(qpos: np.ndarray, out: np.ndarray) -> None:

@@ -51,7 +51,6 @@ class GenericCompensator:
             "correction": np.zeros((n, reader.actions)),
             "integral": np.zeros((n, len(reader.error_index))),
             "slow": np.zeros((n, len(self.nominal.signals.rates))),
-            "saturated": np.zeros((n, reader.actions), dtype=bool),
         }
 
     def see(self, state: State, observation: np.ndarray, d: np.ndarray, gain: np.ndarray) -> np.ndarray:
@@ -79,7 +78,7 @@ class GenericCompensator:
         active = fresh & ~saturated.any(1) & (np.linalg.norm(error, axis=1) < self.integral_window)
         step = self.integral_gain * (dt * active)[:, None] * error
         integral = np.clip(state["integral"] - step, -self.integral_limit, self.integral_limit)
-        return state | {"integral": integral, "saturated": saturated}
+        return state | {"integral": integral}
 
     def _solve(self, d: np.ndarray, gain: np.ndarray, damping: float) -> np.ndarray:
         return _damped_least_squares(gain, self.nominal.acceleration_sd, d, damping)
