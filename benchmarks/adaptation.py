@@ -2,7 +2,8 @@
 
 Three training seeds, 20 held-out episode seeds each, the same for every row; the shift arrives at 5 s of 18. One row per
 scenario and adapter: post-shift RMSE in cm with its 95 % bootstrap interval (stratified over training seeds) and by
-training seed, crashes, median recovery in s (left out where most flights never recover), the paired difference to frozen, `cut` (frozen RMSE over this one), and the fastest reference flown.
+training seed, crashes, median recovery in s (left out where most flights never recover), the paired difference to
+frozen, `cut` (frozen RMSE over this one), and the fastest reference flown.
 """
 
 from __future__ import annotations
