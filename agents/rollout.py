@@ -76,8 +76,7 @@ def rollout(
 
 def _facts(scenario: Scenario, env: BatchEnv, controller: Controller) -> dict[str, Any]:
     shifts = [
-        {"name": shift.label, "kind": shift.name, "onset_s": shift.schedule.onset, **shift_to_dict(shift)}
-        | {"name": shift.label}
+        shift_to_dict(shift) | {"name": shift.label, "kind": shift.name, "onset_s": shift.schedule.onset}
         for shift in scenario.shifts
     ]
     return {
