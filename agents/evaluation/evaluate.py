@@ -29,7 +29,8 @@ def fly(
     """Every run under every scenario with every adapter, on the same seeds; each cell begins from a fresh copy.
 
     Raises:
-        ValueError: an adapter or environment is unknown, two runs share a training seed, or a run was trained elsewhere.
+        ValueError: an adapter or environment is unknown, two runs share a training seed, two scenarios a name, or a run was
+            trained elsewhere.
     """
     _check(runs, scenarios)
     for run in runs:
@@ -93,6 +94,9 @@ def _check(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> None:
     seeds = [run.seed for run in runs]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"the runs have training seeds {seeds}: evaluate runs of the same seed one at a time.")
+    names = [scenario.name for scenario in scenarios]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two scenarios are called {twice[0]!r}: fly one of them, or evaluate them apart.")
     for scenario in scenarios:
         for run in runs:
             if full_id(scenario.env_id) != full_id(run.env_id):

@@ -50,6 +50,12 @@ def test_runs_of_the_same_training_seed_are_refused(tmp_path):
         evaluate([RUN, dataclasses.replace(RUN)], ["frozen"], SCENARIOS, range(2), tmp_path / "out")
 
 
+def test_scenarios_of_the_same_name_are_refused_before_anything_flies(tmp_path):
+    with pytest.raises(ValueError, match="two scenarios are called 'no shift'"):
+        evaluate([RUN], ["frozen"], [SCENARIOS[0], SCENARIOS[0]], range(2), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
