@@ -81,7 +81,7 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..envs import SHIFTS, Scenario
+    from ..envs import SHIFTS, one_by_one
     from .adaptation import ADAPTERS
     from .evaluation.evaluate import evaluate as fly
     from .evaluation.report import print_table
@@ -93,9 +93,7 @@ def evaluate(
     adapters = list(dict.fromkeys(["frozen", *(adapter or ADAPTERS)]))
     for name in adapters:  # an unknown one is refused before the progress bar
         loaded[0].controller(name)
-    arms: list[tuple[Shift, ...]] = [(), *((one,) for one in shifts)]
-    env_id = loaded[0].env_id
-    scenarios = [Scenario(shifted[0].label if shifted else "no shift", env_id, {}, shifted) for shifted in arms]
+    scenarios = one_by_one(loaded[0].env_id, shifts)
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("flying", total=None)
         flown = fly(

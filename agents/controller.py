@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .adaptation import Adapter, Guard, State, Transition
+from .adaptation.adapter import choose_rows
 
 
 class Policy(Protocol):
@@ -154,8 +155,9 @@ class Controller:
 
     def estimate(self) -> np.ndarray:
         """The adapter's present belief, [N, E]; `adapter.estimate_names` names the columns."""
-        estimate = self.adapter.estimate(self.state.adapter)
-        return estimate if estimate.shape[1] else np.zeros((len(self.state.steps), 0))
+        if not self.adapter.estimate_names:
+            return np.zeros((len(self.state.steps), 0))
+        return self.adapter.estimate(self.state.adapter)
 
     def _rows(self, observation: np.ndarray) -> np.ndarray:
         rows = np.atleast_2d(np.asarray(observation))
@@ -180,17 +182,7 @@ class Controller:
         )
 
     def _reset_rows(self, rows: np.ndarray) -> None:
-        fresh = self._fresh(len(rows))
-        for name, value in vars(fresh).items():
-            old = getattr(self.state, name)
-            setattr(
-                self.state,
-                name,
-                _merge(rows, value, old)
-                if name != "adapter"
-                else {key: _merge(rows, array, old[key]) for key, array in value.items()},
-            )
-
-
-def _merge(rows: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    return np.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+        fresh, old = vars(self._fresh(len(rows))), vars(self.state)
+        adapter = {key: choose_rows(rows, new, old["adapter"][key]) for key, new in fresh.pop("adapter").items()}
+        merged = {name: choose_rows(rows, new, old[name]) for name, new in fresh.items()}
+        self.state = ControllerState(**merged, adapter=adapter)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..envs import Payload, Scenario, Wind
+from ..envs import Payload, Scenario, Wind, one_by_one
 from .adaptation import ADAPTERS
 from .console import command
 from .episode import Episode
@@ -37,8 +37,7 @@ def demo(out: Path = Path("runs/demo"), run: Run | None = None) -> None:
     """
     run = run or Run.reference()
     console = Console(highlight=False, soft_wrap=True)
-    env_id = run.env_id
-    scenarios = [Scenario("no shift", env_id), *(Scenario(shift.label, env_id, {}, (shift,)) for shift in SHIFTS)]
+    scenarios = one_by_one(run.env_id, SHIFTS)
     console.print(
         f"A drone tracks a trajectory. At 5 s its world shifts: {' or '.join(shift.label for shift in SHIFTS)}.\n"
         f"The same policy flies frozen and with each adapter, on {len(SEEDS)} paired seeds.",

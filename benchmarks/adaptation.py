@@ -18,10 +18,10 @@ from undrift.agents.evaluation.evaluate import evaluate
 from undrift.agents.evaluation.report import print_table
 from undrift.agents.evaluation.summary import summarize
 from undrift.agents.run import Run
-from undrift.envs import MotorLoss, Payload, Scenario, Wind
+from undrift.envs import MotorLoss, Payload, Wind, one_by_one
 
 RUNS = ("reference-s0", "reference-s1", "reference-s2")
-SHIFTS = ((), (Payload(fraction=0.6),), (MotorLoss(fraction=0.4),), (Wind(speed=8.0),))
+SHIFTS = (Payload(fraction=0.6), MotorLoss(fraction=0.4), Wind(speed=8.0))
 FIRST_SEED = 30_000
 FIGURES = (
     "episodes",
@@ -48,8 +48,7 @@ def main() -> None:
     options = parser.parse_args()
 
     runs = [Run.load(name) for name in RUNS]
-    scenarios = [Scenario("no shift", runs[0].env_id)]
-    scenarios += [Scenario(shifts[0].label, runs[0].env_id, {}, shifts) for shifts in SHIFTS if shifts]
+    scenarios = one_by_one(runs[0].env_id, SHIFTS)
     seeds = range(FIRST_SEED, FIRST_SEED + options.episodes)
     command = f"python benchmarks/adaptation.py --episodes {options.episodes}"
     rows = summarize(evaluate(runs, list(ADAPTERS), scenarios, seeds, options.out, command=command))

@@ -2,7 +2,7 @@
 
 from .. import __version__ as __version__
 from .registry import ENVIRONMENTS, full_id, make_batch, register
-from .scenario import Scenario, make_shift
+from .scenario import Scenario, make_shift, one_by_one
 from .schedule import SCHEDULES, Abrupt, Always, Schedule
 from .shift import Shift
 from .shifts import SHIFTS, MotorLoss, Payload, Wind
@@ -29,4 +29,5 @@ __all__ = [
     "full_id",
     "make_batch",
     "make_shift",
+    "one_by_one",
 ]

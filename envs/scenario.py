@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -49,6 +49,11 @@ class Scenario:
         """
         shifts = tuple(shift_from_dict(shift) for shift in values["shifts"])
         return Scenario(values["name"], values["env_id"], dict(values["env_kwargs"]), shifts)
+
+
+def one_by_one(env_id: str, shifts: Sequence[Shift]) -> list[Scenario]:
+    """The unshifted scenario, then one for each shift by itself, named by its label."""
+    return [Scenario("no shift", env_id), *(Scenario(shift.label, env_id, {}, (shift,)) for shift in shifts)]
 
 
 def shift_to_dict(shift: Shift) -> dict[str, Any]:

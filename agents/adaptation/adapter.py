@@ -41,6 +41,11 @@ class Transition:
     dt: np.ndarray
 
 
+def choose_rows(rows: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """`new` where rows [N] is true, `old` elsewhere; both [N, ...]."""
+    return np.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+
 class Adapter(ABC):
     """One transition in, one proposed change of observation and action out. Pure: all memory is in the state.
 
@@ -79,5 +84,5 @@ class Adapter(ABC):
         return state
 
     def estimate(self, state: State) -> np.ndarray:
-        """What it believes of the world, [N, E], named by `estimate_names`."""
-        return np.zeros((len(next(iter(state.values()))) if state else 0, 0))
+        """What it believes of the world, [N, E], named by `estimate_names`; not asked of an adapter that names none."""
+        raise NotImplementedError(f"adapter {self.name!r} names estimates and gives none")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .adapter import State
+from .adapter import State, choose_rows
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,7 @@ class Guard:
             return after
         broken = np.logical_or.reduce(found)
         self._log(broken, steps, "adapter's state not finite: rolled back to the last good one")
-        return {
-            key: np.where(broken.reshape(-1, *[1] * (new.ndim - 1)), before[key], new) for key, new in after.items()
-        }
+        return {key: choose_rows(broken, before[key], new) for key, new in after.items()}
 
     def _log(self, rows: np.ndarray, steps: np.ndarray, reason: str) -> None:
         self.events.extend(GuardEvent(int(steps[row]), int(row), reason) for row in np.flatnonzero(rows))

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...envs import Scenario, full_id
-from ..adaptation import make_adapter
-from ..controller import Controller
 from ..episode import Episode
 from ..files import replace_folder
 from ..rollout import rollout
@@ -35,18 +33,17 @@ def fly(
     _check(runs, scenarios)
     for run in runs:
         for name in adapters:
-            make_adapter(name, run.nominal)
+            run.controller(name)
     cells = [(run, scenario, name) for scenario in scenarios for name in adapters for run in runs]
     episodes: list[Episode] = []
     for done, (run, scenario, name) in enumerate(cells):
-        controller = Controller(run.policy, make_adapter(name, run.nominal))
         meta = {"run": run.name, "training_seed": run.seed, "policy_sha256": run.policy.sha256}
 
         def report_step(step: int, steps: int, done: int = done) -> None:
             if progress is not None:
                 progress(done * steps + step, len(cells) * steps)
 
-        episodes += rollout(scenario, controller, seeds, meta=meta, on_step=report_step)
+        episodes += rollout(scenario, run.controller(name), seeds, meta=meta, on_step=report_step)
         report_step(1, 1)
     return episodes
 
