@@ -11,6 +11,7 @@ _EXPORTS = {
     "LiquidPolicy": "sb3",
     "Wiring": "wiring",
     "check_cell": "checks",
+    "make_cell": "cells",
 }
 __all__ = list(_EXPORTS)
 

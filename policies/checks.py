@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import torch
@@ -19,10 +20,12 @@ def check_cell(factory: Callable[[], Cell]) -> None:
     cell = factory().double()
     _check_step(cell)
     _check_sequence(cell)
+    _check_missing_samples(cell)
     _check_elapsed_time(cell)
     _check_gradients(cell)
     _check_any_gradient_step(cell)
     _check_state_dict(cell, factory)
+    _check_config(cell)
 
 
 def _sample(cell: Cell, steps: int = 5, rows: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,9 +57,9 @@ def _check_sequence(cell: Cell) -> None:
     for elapsed in (None, dt):
         for start in (None, reset, reset.double()):
             y, final = cell.sequence(x, h, elapsed, start)
-            expected, expected_final = Cell.sequence(cell, x, h, elapsed, start)
-            _assert_close(y, expected, "sequence returns the outputs of its steps, zeroing the state where reset")
-            _assert_close(final, expected_final, "sequence returns the state after its last step")
+            states = Cell.states(cell, x, h, elapsed, start)
+            _assert_close(y, cell.output(states), "sequence returns the outputs of its steps, zeroed where reset")
+            _assert_close(final, states[-1], "sequence returns the state after its last step")
     first, middle = cell.sequence(x[:2], h, dt[:2], reset[:2])
     second, final = cell.sequence(x[2:], middle, dt[2:], reset[2:])
     whole, whole_final = cell.sequence(x, h, dt, reset)
@@ -66,6 +69,32 @@ def _check_sequence(cell: Cell) -> None:
     _assert_refuses(cell, x, h[:-1], dt, reset)
     _assert_refuses(cell, x, h, dt[:, :-1], reset)
     _assert_refuses(cell, x, h, dt, reset[:-1])
+    _assert_refuses(cell, x, h, dt, reset, present=reset[:-1])
+
+
+def _check_missing_samples(cell: Cell) -> None:
+    x, h, dt = _sample(cell)
+    present = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0]], dtype=torch.bool)
+    reset = torch.tensor([[0, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    gappy = torch.where(present[..., None], x, torch.nan)
+    for start in (None, reset):
+        y, final = cell.sequence(gappy, h, dt, start, present)
+        for row in range(3):
+            state, since = h[row : row + 1], torch.zeros(1, dtype=torch.float64)
+            for t in range(5):
+                if start is not None and start[t, row]:
+                    state = torch.zeros_like(state)
+                since = since + dt[t, row]
+                if present[t, row]:
+                    state, since = cell.step(x[t, row : row + 1], state, since), torch.zeros_like(since)
+                _assert_close(y[t, row], cell.output(state)[0], "a missing sample leaves the state and lets time pass")
+            _assert_close(final[row], state[0], "sequence returns the state after the last sample")
+    everywhere = torch.ones(5, 3, dtype=torch.bool)
+    _assert_close(cell.sequence(x, h, None, None, everywhere)[0], cell.sequence(x, h)[0], "all present is the default")
+    y.square().sum().backward()
+    found = [parameter.grad for parameter in cell.parameters() if parameter.grad is not None]
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in found), "a missing sample spoils no gradient"
+    cell.zero_grad()
 
 
 def _check_elapsed_time(cell: Cell) -> None:
@@ -105,14 +134,21 @@ def _check_state_dict(cell: Cell, factory: Callable[[], Cell]) -> None:
     assert torch.equal(twin.sequence(x, h, dt)[0], cell.sequence(x, h, dt)[0]), "the parameters hold the whole cell"
 
 
+def _check_config(cell: Cell) -> None:
+    x, h, dt = _sample(cell)
+    twin = type(cell).from_config(json.loads(json.dumps(cell.config))).double()
+    twin.load_state_dict(cell.state_dict())
+    _assert_close(twin.sequence(x, h, dt)[0], cell.sequence(x, h, dt)[0], "config rebuilds the cell, as JSON too")
+
+
 def _assert_close(value: Tensor, expected: Tensor, clause: str) -> None:
     error = (value - expected).abs().max().item()
     assert error < 1e-10, f"{clause}; they differ by {error:.1e}"
 
 
-def _assert_refuses(cell: Cell, x: Tensor, h: Tensor, dt: Tensor, reset: Tensor) -> None:
+def _assert_refuses(cell: Cell, x: Tensor, h: Tensor, dt: Tensor, reset: Tensor, present: Tensor | None = None) -> None:
     try:
-        cell.sequence(x, h, dt, reset)
+        cell.sequence(x, h, dt, reset, present)
     except ValueError:
         return
     raise AssertionError("sequence raises ValueError on a wrong shape")

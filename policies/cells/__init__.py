@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..cell import Cell
 from .cfc import CfC
 
-CELLS: dict[str, type[Cell]] = {"cfc": CfC}
+CELLS: dict[str, type[Cell]] = {
+    "cfc": CfC,
+}
+
+
+def make_cell(config: Mapping[str, Any], **arguments: Any) -> Cell:
+    """The cell that `config` describes, with fresh weights.
+
+    Parameters
+    ----------
+    config : what `Cell.config` returned: the name of the cell under "cell", and the arguments of its constructor.
+    arguments : further ones, for example `backend="torch"`.
+
+    Raises ValueError on an unknown name or argument; the message lists the names.
+    """
+    name = config.get("cell")
+    if name not in CELLS:
+        raise ValueError(f"unknown cell {name!r}; the cells are {', '.join(CELLS)}")
+    return CELLS[name].from_config(config, **arguments)

@@ -247,22 +247,29 @@ class CfC(Cell):
             states.append(x)
         return _in_neuron_order(states)
 
-    def output(self, h: Tensor) -> Tensor:
-        return h[:, : self.output_size]
+    @property
+    def config(self) -> dict[str, Any]:
+        return {
+            "cell": "cfc",
+            "input_size": self.input_size,
+            "units": self.state_size,
+            "wiring": None if self.wiring.is_dense else self.wiring.to_dict(),
+            "backbone_units": self.backbone_units,
+            "period": self.period,
+        }
 
-    def sequence(
-        self, x: Tensor, h: Tensor, dt: Tensor | None = None, reset: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def output(self, h: Tensor) -> Tensor:
+        return h[..., : self.output_size]
+
+    def states(self, x: Tensor, h: Tensor, dt: Tensor | None, reset: Tensor | None) -> Tensor:
         if not self._compiled(x):
-            return super().sequence(x, h, dt, reset)
-        self.check_sequence(x, h, dt, reset)
+            return super().states(x, h, dt, reset)
         periods = None if dt is None else (dt / self.period).to(x.dtype)
         states = []
         for layer, neurons in self._stack():
             x = layer.sequence(x, h[:, neurons.start : neurons.stop], periods, reset)
-            states.append(x[-1])
-        y = x if x.shape[2] == self.output_size else x[..., : self.output_size]
-        return y, _in_neuron_order(states)
+            states.append(x)
+        return _in_neuron_order(states)
 
     def _stack(self) -> Iterator[tuple[CfCLayer, range]]:
         """The layers from the inputs to the outputs, each with the numbers of its neurons."""

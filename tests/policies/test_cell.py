@@ -26,6 +26,14 @@ class Integrator(Cell):
         super().__init__(2, 2, 2, period=0.1)
         self.gain = torch.nn.Parameter(torch.ones(2))
 
+    @classmethod
+    def from_config(cls, config, **arguments):
+        return cls()
+
+    @property
+    def config(self):
+        return {"cell": "integrator"}
+
     def step(self, x: Tensor, h: Tensor, dt: Tensor | None = None) -> Tensor:
         periods = torch.ones_like(h[:, :1]) if dt is None else dt[:, None] / self.period
         return h * torch.exp(-periods) + torch.tanh(self.gain * x) * periods
@@ -53,9 +61,22 @@ class MixesRows(Integrator):
 
 
 class ForgetsResets(Integrator):
-    def sequence(self, x, h, dt=None, reset=None):
-        self.check_sequence(x, h, dt, reset)
-        return super().sequence(x, h, dt)
+    def states(self, x, h, dt, reset):
+        return super().states(x, h, dt, None)
+
+
+class ForgetsTheClock(Integrator):
+    def _sampled(self, x, h, dt, reset, present):
+        return super()._sampled(x, h, None, reset, present)
+
+
+class ForgetsItsPeriod(CfC):
+    def __init__(self, input_size=2, units=3, period=0.1, **arguments):
+        super().__init__(input_size, units, period=period, **arguments)
+
+    @property
+    def config(self):
+        return {**super().config, "period": 1.0}
 
 
 class NeedsAClamp(Integrator):
@@ -76,6 +97,8 @@ class DetachesItsState(Integrator):
         (WritesIntoItsState, "unchanged"),
         (MixesRows, "independent"),
         (ForgetsResets, "reset"),
+        (ForgetsTheClock, "missing sample"),
+        (ForgetsItsPeriod, "config"),
         (NeedsAClamp, "finite"),
     ],
 )
