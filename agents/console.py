@@ -6,8 +6,21 @@ import shutil
 import sys
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import Progress
+
+from ..policies.kernels.backend import compile_kernels
+
 
 def command() -> str:
     """How to call undrift from here: by name where it is on the PATH, else as this process was called."""
     called = sys.argv[0]
     return called if Path(called).name == "undrift" and shutil.which("undrift") is None else "undrift"
+
+
+def compile_ahead(*cells: str) -> None:
+    """Compile the kernels of these cells and of deployed policies behind a progress bar; later processes find them compiled."""
+    stderr = Console(stderr=True)
+    with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task("compiling, once on this machine")
+        compile_kernels((*cells, "actor"), progress=lambda done, total: bar.update(task, completed=done, total=total))

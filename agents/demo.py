@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..envs import Payload, Scenario, Wind, one_by_one
 from .adaptation import ADAPTERS
-from .console import command
+from .console import command, compile_ahead
 from .episode import Episode
 from .evaluation.evaluate import fly, save_episodes, slug
 from .evaluation.report import print_table, write_report
@@ -44,6 +44,7 @@ def demo(out: Path = Path("runs/demo"), run: Run | None = None) -> None:
         markup=False,
     )
     with replace_folder(out, mark="report.html") as partial:
+        compile_ahead(run.policy.cell.name)
         with _progress("flying") as progress:
             episodes = fly([run], list(ADAPTERS), scenarios, SEEDS, progress)
         save_episodes(episodes, partial / "episodes")

@@ -55,6 +55,7 @@ def examine() -> Iterator[Check]:
     attempts: list[tuple[str, Callable[[], str], str, bool]] = [
         ("simulation", simulate, _reinstall("mujoco"), True),
         ("numba", compile_kernel, _reinstall("numba"), True),
+        ("cell kernels", compile_cells, _reinstall("numba"), False),
         ("kernel cache", find_cache, "export NUMBA_CACHE_DIR=$HOME/.cache/undrift-numba", False),
         ("training", import_training, _reinstall("torch stable-baselines3"), True),
         ("reference run", load_reference, "reinstall undrift (in a clone: git checkout -- agents/reference)", True),
@@ -100,6 +101,18 @@ def compile_kernel() -> str:
     if total != 6.0:
         raise ArithmeticError(f"a compiled sum of 0..3 gave {total}")
     return f"numba {numba.__version__} compiles ({time.perf_counter() - begin:.1f} s)"
+
+
+def compile_cells() -> str:
+    """Compile the kernels of every cell, or find them compiled."""
+    from ..policies.kernels.backend import KERNELS, available
+    from .console import compile_ahead
+
+    begin = time.perf_counter()
+    compile_ahead(*KERNELS)
+    if slow := [name for name in KERNELS if available(name, "float32") is None]:
+        raise RuntimeError(f"{', '.join(slow)}: computed without numba, which is slower")
+    return f"{', '.join(KERNELS)} ({time.perf_counter() - begin:.1f} s)"
 
 
 def find_cache() -> str:

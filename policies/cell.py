@@ -78,6 +78,11 @@ class Cell(nn.Module, ABC):
         """What the cell shows of its state: h [..., H] -> y [..., O]. The whole state unless a cell says otherwise."""
         return h
 
+    def gates(self, x: Tensor, h: Tensor, dt: Tensor | None = None) -> dict[str, Tensor]:
+        """What opens and closes within one step, by name, each [B, units]; arguments as those of `step`. Nothing unless a cell
+        says otherwise."""
+        return {}
+
     def states(self, x: Tensor, h: Tensor, dt: Tensor | None, reset: Tensor | None) -> Tensor:
         """Every state of a sequence, [T, B, H]; arguments as those of `sequence`, already checked."""
         states = []

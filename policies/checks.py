@@ -76,7 +76,7 @@ def _check_missing_samples(cell: Cell) -> None:
     x, h, dt = _sample(cell)
     present = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0]], dtype=torch.bool)
     reset = torch.tensor([[0, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0]])
-    gappy = torch.where(present[..., None], x, torch.nan)
+    gappy = torch.where(present[..., None], x, torch.nan).requires_grad_()
     for start in (None, reset):
         y, final = cell.sequence(gappy, h, dt, start, present)
         for row in range(3):
@@ -92,7 +92,7 @@ def _check_missing_samples(cell: Cell) -> None:
     everywhere = torch.ones(5, 3, dtype=torch.bool)
     _assert_close(cell.sequence(x, h, None, None, everywhere)[0], cell.sequence(x, h)[0], "all present is the default")
     y.square().sum().backward()
-    found = [parameter.grad for parameter in cell.parameters() if parameter.grad is not None]
+    found = [tensor.grad for tensor in (gappy, *cell.parameters()) if tensor.grad is not None]
     assert all(bool(torch.isfinite(gradient).all()) for gradient in found), "a missing sample spoils no gradient"
     cell.zero_grad()
 

@@ -1,12 +1,46 @@
-"""Adam on all parameters as one vector."""
+"""Adam on all parameters as one vector, and parameters that change their shape."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+# what takes the place of a parameter, and how a tensor that belongs to it, entry by entry, is carried over
+Replacements = Mapping[nn.Parameter, tuple[nn.Parameter, Callable[[Tensor], Tensor]]]
+
+
+def replace_parameters(optimizer: torch.optim.Optimizer, replacements: Replacements) -> None:
+    """Let an optimiser go on with other parameters in place of some of its own, its averages carried over.
+
+    Args:
+        optimizer: any that keeps numbers for each entry of a parameter in tensors of the parameter's shape.
+        replacements: for each old parameter the new one, and a function from such a tensor to that of the new one.
+
+    Raises:
+        ValueError: the optimiser does not hold one of the old parameters.
+    """
+    held = optimizer.views if isinstance(optimizer, FlatAdam) else _parameters(optimizer)
+    if not set(replacements) <= set(held):
+        raise ValueError("the optimiser does not hold the parameters that are replaced; pass the one that trains them")
+    if isinstance(optimizer, FlatAdam):
+        optimizer.replace(replacements)
+        return
+    for group in optimizer.param_groups:
+        group["params"] = [replacements[old][0] if old in replacements else old for old in group["params"]]
+    for old, (new, carry) in replacements.items():
+        if old in optimizer.state:
+            kept = optimizer.state.pop(old)
+            optimizer.state[new] = {
+                name: carry(value) if isinstance(value, Tensor) and value.shape == old.shape else value
+                for name, value in kept.items()
+            }
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class FlatAdam(torch.optim.Adam):
@@ -24,7 +58,7 @@ class FlatAdam(torch.optim.Adam):
         self.views = list(params)
         super().__init__([nn.Parameter(self.views[0].new_empty(0))], lr, **options)
         self._join()
-        self.register_step_pre_hook(self._collect)
+        self._register_hooks()
 
     @property
     def vector(self) -> nn.Parameter:
@@ -45,10 +79,23 @@ class FlatAdam(torch.optim.Adam):
         assert gradient is not None
         gradient.mul_((max_norm / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp_(max=1.0))
 
+    def replace(self, replacements: Replacements) -> None:
+        """Go on with other parameters, as :func:`replace_parameters` says."""
+        sizes = [view.numel() for view in self.views]
+        moments = self.state[self.vector]
+        for name, moment in moments.items():
+            if moment.shape == self.vector.shape:
+                parts = zip(self.views, moment.split(sizes), strict=True)
+                moments[name] = torch.cat([_carried(view, part, replacements).flatten() for view, part in parts])
+        self.views = [replacements[view][0] if view in replacements else view for view in self.views]
+        self._gather()
+
     def _join(self) -> None:
         """Make the parameters views again, where a copy or a move to another device gave them memory of their own."""
-        if self.views[0].data_ptr() == self.vector.data_ptr():
-            return
+        if self.views[0].data_ptr() != self.vector.data_ptr():
+            self._gather()
+
+    def _gather(self) -> None:
         self.vector.data = torch.cat([view.detach().flatten() for view in self.views])
         self.vector.grad = torch.zeros_like(self.vector)
         sizes = [view.numel() for view in self.views]
@@ -72,4 +119,16 @@ class FlatAdam(torch.optim.Adam):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if not self._optimizer_step_pre_hooks:  # a copy starts without hooks
-            self.register_step_pre_hook(self._collect)
+            self._register_hooks()
+
+    def _register_hooks(self) -> None:
+        self.register_step_pre_hook(self._collect)
+        self.register_step_post_hook(self._count_versions)
+
+    def _count_versions(self, *_: Any) -> None:
+        """Tell those who keep what they computed from a parameter that it has changed: the vector was written, not the view."""
+        torch.autograd.graph.increment_version(self.views)
+
+
+def _carried(view: nn.Parameter, part: Tensor, replacements: Replacements) -> Tensor:
+    return replacements[view][1](part.view_as(view)) if view in replacements else part

@@ -294,24 +294,19 @@ class LiquidPolicy(ActorCriticPolicy):
             )
         names = observation_names or [f"observation_{i}" for i in range(len(self.scale))]
         actor = [layer for layer in self.mlp_extractor.policy_net if isinstance(layer, nn.Linear)] + [self.action_net]
-        tensors: dict[str, Tensor] = {f"cell.{name}": tensor for name, tensor in self.cell.named_parameters()}
+        tensors = {f"cell.{name}": tensor for name, tensor in self.cell.state_dict().items()}
         for i, layer in enumerate(actor):
             tensors |= {f"actor.{i}.weight": layer.weight, f"actor.{i}.bias": layer.bias}
         config = {
-            "format": 1,
-            "cell": self.cell_name,
-            "input_size": self.cell.input_size,
-            "units": self.cell.state_size,
-            "backbone_units": self.cell_kwargs["backbone_units"],
-            "wiring": None if self.wiring is None else self.wiring.to_dict(),
-            "period": self.cell.period,
+            "format": 2,
+            "cell": self.cell.config,
             "observation_scale": self.scale.tolist(),
             "actor_layers": len(actor),
             "action_size": int(space.shape[0]),
             "squash": False,
             "observation_names": list(names),
         }
-        return DeployedPolicy(config, {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()})
+        return DeployedPolicy(config, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
 
 
 def _tanh_network(x: Tensor, hidden: nn.Sequential, last: nn.Linear) -> Tensor:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROLES = ("motor", "command", "inter")
 _SYMBOLS = {-1: "-", 0: ".", 1: "+"}
@@ -20,7 +23,7 @@ class Wiring:
     """A complete wiring: signed adjacency matrices and the role of every neuron.
 
     Neurons are numbered motor first, then command, then inter, so the outputs of a cell are its first states.
-    Build one with `Wiring.dense`, `Wiring.ncp` or `Wiring.auto_ncp`.
+    Build one with `Wiring.dense`, `Wiring.random`, `Wiring.ncp`, `Wiring.auto_ncp` or `Wiring.lane_keeping`.
 
     Parameters
     ----------
@@ -131,6 +134,22 @@ class Wiring:
         return cls(np.ones((inputs, units), np.int8), np.ones((units, units), np.int8), roles)
 
     @classmethod
+    def random(
+        cls, inputs: int, units: int, outputs: int | None = None, sparsity: float = 0.5, seed: int = 1111
+    ) -> Wiring:
+        """Synapses at random, two in three of them excitatory; the first `outputs` neurons (default: all) are motor neurons.
+
+        `sparsity` in [0, 1) is the share of possible synapses left out. One seed gives the graph of ncps 1.0.1's `Random`.
+        """
+        roles = cls.dense(inputs, units, outputs).roles
+        _check_sparsity(sparsity)
+        rng = np.random.default_rng(seed)
+        # ncps draws the polarity of a sensory synapse twice and keeps the second
+        recurrent = _scatter(rng, (units, units), sparsity, draws=1)
+        sensory = _scatter(rng, (inputs, units), sparsity, draws=2)
+        return cls(sensory, recurrent, roles)
+
+    @classmethod
     def ncp(
         cls,
         inputs: int,
@@ -185,8 +204,7 @@ class Wiring:
         _check_counts(inputs=inputs, units=units, outputs=outputs)
         if outputs >= units - 2:
             raise ValueError(f"auto_ncp needs units > outputs + 2, got {units} units and {outputs} outputs")
-        if not 0.0 <= sparsity < 1.0:
-            raise ValueError(f"sparsity must lie in [0, 1), got {sparsity}")
+        _check_sparsity(sparsity)
         density = 1.0 - sparsity
         command = max(int(0.4 * (units - outputs)), 1)
         inter = units - outputs - command
@@ -201,6 +219,43 @@ class Wiring:
             motor_fanin=max(int(command * density), 1),
             seed=seed,
         )
+
+    @classmethod
+    def lane_keeping(cls, inputs: int = 32, seed: int = 22222) -> Wiring:
+        """The circuit that kept a car in its lane: 12 inter, 6 command and 1 motor neuron behind 32 features of a camera image.
+
+        The fan-outs 6, 4 and 6 and the 6 recurrent draws give 32 x 6 + 12 x 4 + 6 + 6 = 252 synapses, less one for every
+        pair of command neurons drawn twice. Four parameters for each of 252 and three for each neuron make the 1,065
+        parameters of the paper, which counts 253 synapses.
+
+        Source: Lechner et al. 2020, "Neural circuit policies enabling auditable autonomy", doi:10.1038/s42256-020-00237-3,
+        figure 3 and table 2.
+        """
+        return cls.ncp(
+            inputs,
+            inter=12,
+            command=6,
+            motor=1,
+            sensory_fanout=6,
+            inter_fanout=4,
+            recurrent_command=6,
+            motor_fanin=6,
+            seed=seed,
+        )
+
+    def draw(self) -> Figure:
+        """A picture of the circuit from the inputs on the left to the motor neurons on the right; `savefig` writes it."""
+        from .drawing import draw_wiring
+
+        return draw_wiring(self)
+
+
+def _scatter(rng: np.random.Generator, shape: tuple[int, int], sparsity: float, draws: int) -> NDArray[np.int8]:
+    """Polarities with a share of `sparsity` zeros; each is the last of some draws."""
+    polarity = np.zeros(shape[0] * shape[1], np.int8)
+    synapses = rng.choice(len(polarity), size=round(len(polarity) * (1.0 - sparsity)), replace=False)
+    polarity[synapses] = rng.choice([-1, 1, 1], size=(len(synapses), draws))[:, -1]
+    return polarity.reshape(shape)
 
 
 def _polarity(rng: np.random.RandomState) -> int:
@@ -220,6 +275,11 @@ def _connect(
     for target in sorted(missed):
         for source in rng.choice(sources, size=fanin, replace=False):
             polarity[source, target] = _polarity(rng)
+
+
+def _check_sparsity(sparsity: float) -> None:
+    if not 0.0 <= sparsity < 1.0:
+        raise ValueError(f"sparsity must lie in [0, 1), got {sparsity}")
 
 
 def _check_counts(**counts: int) -> None:

@@ -7,9 +7,21 @@ from typing import Any
 
 from ..cell import Cell
 from .cfc import CfC
+from .diagonal import Diagonal
+from .gru import GRU
+from .lstm import LSTM
+from .ltc import LTC
+from .mixed_memory import MixedMemory
+from .reservoir import Reservoir
 
 CELLS: dict[str, type[Cell]] = {
     "cfc": CfC,
+    "diagonal": Diagonal,
+    "gru": GRU,
+    "lstm": LSTM,
+    "ltc": LTC,
+    "mixed_memory": MixedMemory,
+    "reservoir": Reservoir,
 }
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
@@ -15,64 +14,97 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..cell import Cell
+from ..kernels.backend import check_backend, choose
+from ..kernels.cfc import LECUN_GAIN, LECUN_SLOPE, check_options
 from ..wiring import Wiring
-
-BACKENDS = ("auto", "torch", "numba")
-# "lecun_tanh" of LeCun et al. 1998, Efficient BackProp
-LECUN_GAIN, LECUN_SLOPE = 1.7159, 0.666
+from .arrays import array, reset_array
+from .workspace import Workspace
 
 
 class CfCLayer(nn.Module):
     """One layer of mutually connected CfC neurons.
 
-    The four heads are one matrix whose rows are ff1, ff2, time_a, time_b, each [units, features]; the features are those of
-    the backbone, or the concatenation of input and state where there is none.
+    The heads are one matrix whose rows are ff1, ff2, time_a, time_b (ff1 alone in mode "pure"), each [units, features]; the
+    features are those of the backbone, or the concatenation of input and state where there is none.
 
     Parameters
     ----------
-    input_size, units : I and H.
-    backbone_units : width of the shared hidden layer, or None for none.
-    synapses : bool [I, H], which inputs reach which neurons; None: all.
+    synapses : bool [I, H], which inputs reach which neurons.
+    backbone_units, backbone_layers : width and number of the shared hidden layers; None for none.
+    mode, compat : as those of `CfC`.
     """
 
     mask: Tensor | None
 
-    def __init__(self, input_size: int, units: int, backbone_units: int | None, synapses: Tensor | None) -> None:
+    def __init__(
+        self,
+        synapses: NDArray[np.bool_],
+        backbone_units: int | None,
+        backbone_layers: int,
+        mode: str,
+        compat: str | None,
+    ) -> None:
         super().__init__()
-        self.input_size, self.units = input_size, units
-        self.backbone = None if backbone_units is None else nn.Linear(input_size + units, backbone_units)
-        self.heads = nn.Linear(input_size + units if backbone_units is None else backbone_units, 4 * units)
-        mask = None if synapses is None else synapses.T.repeat(4, 1).to(self.heads.weight.dtype)
-        self.register_buffer("mask", mask, persistent=False)
+        self.input_size, self.units = synapses.shape
+        self.mode = mode
+        features, widths = sum(synapses.shape), [] if backbone_units is None else [backbone_units] * backbone_layers
+        self.backbone = nn.Linear(features, widths[0]) if widths else None
+        self.deeper = nn.ModuleList([nn.Linear(width, width) for width in widths[1:]])
+        heads = 1 if mode == "pure" else 4
+        self.heads = nn.Linear(widths[-1] if widths else features, heads * self.units)
+        mask = torch.ones(self.heads.weight.shape)
+        masked = 2 if compat == "ncps" and mode != "pure" else heads
+        if not synapses.all():
+            mask[: masked * self.units, : self.input_size] = torch.from_numpy(np.tile(synapses.T, (masked, 1)))
+        self.register_buffer("mask", None if synapses.all() else mask, persistent=False)
         with torch.no_grad():
-            for head in self.heads.weight.split(units):
+            for head in self.heads.weight.split(self.units):
                 nn.init.xavier_uniform_(head)
-            if self.backbone is not None:
-                nn.init.xavier_uniform_(self.backbone.weight)
+            for layer in self.backbone_layers():
+                nn.init.xavier_uniform_(layer.weight)
+        if mode == "pure":
+            self.w_tau = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, self.units))[0])
+            self.asymptote = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, self.units))[0])
 
     def step(self, x: Tensor, h: Tensor, periods: Tensor | None) -> Tensor:
         """x [B, I], h [B, H], periods [B] elapsed time in units of the period (None: one) -> h [B, H]."""
-        features = torch.cat([x, h], 1)
-        if self.backbone is not None:
-            features = LECUN_GAIN * torch.tanh(LECUN_SLOPE * self.backbone(features))
+        if self.mode == "pure":
+            ff1 = F.linear(self._features(x, h), self._head_weight(), self.heads.bias)
+            elapsed = 1.0 if periods is None else periods[:, None]
+            return self.asymptote * (1.0 - torch.exp(-elapsed * (self.w_tau.abs() + ff1.abs())) * ff1)
+        f, g, gate = self.activate(x, h, periods)
+        return f + gate * g if self.mode == "no_gate" else torch.lerp(f, g, gate)
+
+    def activate(self, x: Tensor, h: Tensor, periods: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The two targets and the gate between them, [B, H] each; arguments as those of `step`. Not in mode "pure"."""
         parameters: tuple[Tensor, Tensor] = (self._head_weight(), self.heads.bias)
         if periods is None:
             parameters = _merge_time(parameters[0]), _merge_time(parameters[1])
-        heads = F.linear(features, *parameters).split(self.units, 1)
+        heads = F.linear(self._features(x, h), *parameters).split(self.units, 1)
         time = heads[2] if periods is None else heads[2] * periods[:, None] + heads[3]
-        return torch.lerp(torch.tanh(heads[0]), torch.tanh(heads[1]), torch.sigmoid(time))
+        return torch.tanh(heads[0]), torch.tanh(heads[1]), torch.sigmoid(time)
 
-    def sequence(self, x: Tensor, h: Tensor, periods: Tensor | None, reset: Tensor | None) -> Tensor:
+    def sequence(
+        self, kernels: ModuleType, x: Tensor, h: Tensor, periods: Tensor | None, reset: Tensor | None
+    ) -> Tensor:
         """x [T, B, I], h [B, H], periods and reset [T, B] -> states [T, B, H], by the compiled kernels."""
-        backbone = (None, None) if self.backbone is None else (self.backbone.weight, self.backbone.bias)
-        return _Sequence.apply(x, h, periods, reset, self._head_weight(), self.heads.bias, *backbone)
+        backbone = [parameter for layer in self.backbone_layers() for parameter in (layer.weight, layer.bias)]
+        heads = self.heads.weight, self.heads.bias
+        return _Sequence.apply(kernels, self.mode == "default", self.mask, x, h, periods, reset, *heads, *backbone)
+
+    def _features(self, x: Tensor, h: Tensor) -> Tensor:
+        features = torch.cat([x, h], 1)
+        for layer in self.backbone_layers():
+            features = LECUN_GAIN * torch.tanh(LECUN_SLOPE * layer(features))
+        return features
+
+    def backbone_layers(self) -> list[nn.Linear]:
+        """From the inputs to the heads."""
+        return [] if self.backbone is None else [self.backbone, *cast("Iterable[nn.Linear]", self.deeper)]
 
     def _head_weight(self) -> Tensor:
         """[4H, features], without the synapses the wiring lacks."""
-        weight: Tensor = self.heads.weight
-        if self.mask is None:
-            return weight
-        return torch.cat([weight[:, : self.input_size] * self.mask, weight[:, self.input_size :]], 1)
+        return self.heads.weight if self.mask is None else self.heads.weight * self.mask
 
 
 def _merge_time(heads: Tensor) -> Tensor:
@@ -94,101 +126,134 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
+        kernels: ModuleType,
+        gated: bool,
+        mask: Tensor | None,
         x: Tensor,
         state: Tensor,
         periods: Tensor | None,
         reset: Tensor | None,
         heads: Tensor,
         heads_bias: Tensor,
-        backbone: Tensor | None,
-        backbone_bias: Tensor | None,
+        *backbone: Tensor,
     ) -> Tensor:
+        """`backbone` is weight and bias of each of its layers."""
         steps, rows, inputs = x.shape
-        units = state.shape[1]
+        units, dtype = state.shape[1], array(state).dtype
+        if mask is not None:
+            heads = heads * mask
         if periods is None:
             heads, heads_bias = _merge_time(heads), _merge_time(heads_bias)
-        first, bias = (heads, heads_bias) if backbone is None else (backbone, backbone_bias)
-        drive = F.linear(x, first[:, :inputs], bias)
-        dtype = _array(drive).dtype
-        states, entering = (np.empty((steps, rows, units), dtype) for _ in range(2))
-        features = np.empty((steps, rows, 0 if backbone is None else len(backbone)), dtype)
-        activity = np.empty((steps, rows, 3, units), dtype)
-        elapsed = np.empty((steps, 0), dtype) if periods is None else _array(periods)
-        resets = np.zeros((steps, rows), np.bool_) if reset is None else _array(reset.bool())
-        weights = map(_array, (first[:, inputs:].T, heads.T, heads_bias))
-        pre = np.empty((rows, 0 if periods is None else 4 * units), dtype)
-        _kernels(x.dtype).forward(
-            _array(drive), _array(state), elapsed, resets, *weights, states, entering, features, activity, pre
+        weight, bias = backbone[:2] if backbone else (heads, heads_bias)
+        width, depth, alone = len(weight), len(backbone) // 2, not backbone and periods is None
+        states = np.empty((steps, rows, units), dtype)
+        workspace = Workspace(
+            dtype,
+            (steps, rows, width),
+            (steps, rows, units),
+            (max(depth - 1, 0), steps, rows, width),
+            (0 if alone else steps, rows, 3, units),
+            (rows, max(width, len(heads))),
         )
-        ctx.save_for_backward(x, first, heads, heads_bias)
-        ctx.constant_period = periods is None
-        ctx.arrays = elapsed, resets, entering, features, activity
+        first, entering, features, activity, pre = workspace.arrays
+        activity = first.reshape(steps, rows, 3, units) if alone else activity
+        torch.mm(x.flatten(0, 1), weight[:, :inputs].T, out=torch.from_numpy(first).flatten(0, 1))
+        elapsed = np.empty((steps, 0), dtype) if periods is None else array(periods)
+        resets = reset_array(reset, steps, rows)
+        kernels.forward(
+            first,
+            array(state),
+            elapsed,
+            resets,
+            *map(array, (weight[:, inputs:].T, bias)),
+            _stack([deeper.T for deeper in backbone[2::2]], (width, width), dtype),
+            _stack(backbone[3::2], (width,), dtype),
+            *map(array, (heads.T[: width if backbone else 0], heads_bias)),
+            gated,
+            states,
+            entering,
+            features,
+            activity,
+            pre,
+        )
+        ctx.save_for_backward(x, mask, heads, heads_bias, *backbone)
+        ctx.kernels, ctx.gated, ctx.constant_period = kernels, gated, periods is None
+        ctx.workspace, ctx.arrays = workspace, (first, elapsed, resets, entering, features, activity)
         return torch.from_numpy(states)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_states: Tensor) -> tuple[Tensor | None, ...]:
-        x, first, heads, heads_bias = ctx.saved_tensors
-        elapsed, resets, entering, features, activity = ctx.arrays
-        steps, rows, units = d_states.shape
-        backbone, inputs = features.size > 0, x.shape[2]
-        d_drive = np.empty((steps, rows, len(first)), features.dtype)
-        d_heads = np.empty((steps, rows, len(heads)), features.dtype) if backbone else d_drive
-        d_state = np.empty((rows, units), features.dtype)
-        weights = map(_array, (first[:, inputs:], heads))
-        _kernels(d_states.dtype).backward(
-            _array(d_states), elapsed, resets, *weights, features, activity, d_drive, d_heads, d_state
+        x, mask, heads, heads_bias, *backbone = ctx.saved_tensors
+        first, elapsed, resets, entering, features, activity = ctx.arrays
+        weight, inputs, (steps, rows, width), dtype = (backbone or [heads])[0], x.shape[2], first.shape, first.dtype
+        workspace = Workspace(
+            dtype,
+            first.shape,
+            features.shape,
+            (steps, rows, len(heads) if backbone else 0),
         )
-        read = torch.cat([x, torch.from_numpy(entering)], 2)
-        d_first, d_first_bias = _linear_backward(read, torch.from_numpy(d_drive))
-        d_weight, d_bias, d_backbone, d_backbone_bias = d_first, d_first_bias, None, None
+        d_first, d_deeper, own_d_heads = workspace.arrays
+        d_heads = own_d_heads if backbone else d_first
+        d_state = np.empty((rows, d_states.shape[2]), dtype)
+        ctx.kernels.backward(
+            array(d_states),
+            first,
+            elapsed,
+            resets,
+            array(weight[:, inputs:]),
+            _stack(backbone[2::2], (width, width), dtype),
+            array(heads[:, : width if backbone else 0]),
+            ctx.gated,
+            features,
+            activity,
+            d_first,
+            d_deeper,
+            d_heads,
+            d_state,
+        )
+        # what each linear map read, and the gradient of what it gave
+        read: list[tuple[Tensor, ...]] = [(x, torch.from_numpy(entering))]
+        given = [d_first]
         if backbone:
-            d_backbone, d_backbone_bias = d_first, d_first_bias
-            d_weight, d_bias = _linear_backward(torch.from_numpy(features), torch.from_numpy(d_heads))
+            read += [(torch.from_numpy(z),) for z in (first, *features)]
+            given += [*d_deeper, d_heads]
+        gradients = [_linear_backward(*pair) for pair in zip(read, map(torch.from_numpy, given), strict=True)]
+        d_weight, d_bias = gradients.pop()
         if ctx.constant_period:
             d_weight, d_bias = _merge_time_backward(d_weight), _merge_time_backward(d_bias)
-        d_x = torch.from_numpy(d_drive) @ first[:, :inputs] if ctx.needs_input_grad[0] else None
+        if mask is not None:
+            d_weight = d_weight * mask
+        d_x = torch.from_numpy(d_first) @ weight[:, :inputs] if ctx.needs_input_grad[3] else None
         d_periods = None
-        if ctx.needs_input_grad[2]:
+        if ctx.needs_input_grad[5]:
+            units = d_state.shape[1]
             own = slice(2 * units, 3 * units)
-            time_a = F.linear(torch.from_numpy(features) if backbone else read, heads[own], heads_bias[own])
+            time_a = F.linear(torch.cat(read[-1], 2), heads[own], heads_bias[own])
             d_periods = (torch.from_numpy(d_heads[..., 3 * units :]) * time_a).sum(-1)
-        return d_x, torch.from_numpy(d_state), d_periods, None, d_weight, d_bias, d_backbone, d_backbone_bias
+        d_backbone = [gradient for pair in gradients for gradient in pair]
+        return None, None, None, d_x, torch.from_numpy(d_state), d_periods, None, d_weight, d_bias, *d_backbone
 
 
-def _linear_backward(x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of weight and bias of a linear map of x [T, B, I], from that of its output."""
+def _stack(weights: Sequence[Tensor], shape: tuple[int, ...], dtype: np.dtype) -> NDArray[Any]:
+    """[N, ...]; N may be zero."""
+    return np.stack([array(weight) for weight in weights]) if weights else np.empty((0, *shape), dtype)
+
+
+def _linear_backward(read: tuple[Tensor, ...], gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of weight and bias of a linear map of the inputs read, each [T, B, I], from that of its output."""
     gradient = gradient.flatten(0, 1)
-    return gradient.T @ x.flatten(0, 1), gradient.sum(0)
-
-
-def _array(tensor: Tensor) -> NDArray[Any]:
-    return tensor.detach().contiguous().numpy()
-
-
-@cache
-def _kernels(dtype: torch.dtype) -> Any:
-    """The compiled kernels, tried on one step; None, with one warning, where numba is missing or fails."""
-    try:
-        from ..kernels import cfc
-
-        cfc.compile_for(str(dtype).removeprefix("torch."))
-    except Exception as error:  # noqa: BLE001 - whatever stops a compiler, torch still computes
-        warnings.warn(
-            f"CfC sequences fall back to the slower torch path, because numba failed ({type(error).__name__}: {error}). "
-            "Reinstall numba, or choose backend='torch' to silence this.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        return None
-    return cfc
+    return torch.cat([(x.flatten(0, 1).T @ gradient).T for x in read], 1), gradient.sum(0)
 
 
 class CfC(Cell):
     """Closed-form continuous-time cell: the state slides between two learned targets, h' = (1 - s) f + s g.
 
     f = tanh(ff1), g = tanh(ff2), s = sigmoid(time_a * dt / period + time_b), all four linear in the features of input and
-    state. Densely wired, the features are one shared hidden layer ("backbone", lecun_tanh). On a neural circuit policy the
+    state. In mode "no_gate" the first target stays whole, h' = f + s g; in mode "pure" the cell is the closed form itself,
+    h' = A - A exp(-(|w_tau| + |ff1|) dt / period) ff1, with the rate w_tau and the asymptote A of each neuron learned.
+
+    Densely wired, the features are those of a shared hidden network ("backbone", lecun_tanh). On a neural circuit policy the
     cell is a stack of layers, inter -> command -> motor, each reading the layer before through the synapses of the wiring
     (all four heads) and fully recurrent in itself; polarities are not used. State k is neuron k of the wiring, so that the
     motor neurons, which are the output, come first.
@@ -201,11 +266,15 @@ class CfC(Cell):
     units : number of neurons H.
     wiring : a `Wiring` of the same sizes; None: dense.
     backbone_units : width of the backbone, or None for none; dense wirings only.
+    backbone_layers : number of its layers.
+    mode : "default", "no_gate" or "pure".
+    compat : "ncps" masks two of the four heads only, ff1 and ff2, as ncps does on a wiring; None masks all.
     period : nominal time between steps, s.
     backend : "numba" computes sequences on the CPU with compiled kernels, "torch" with a loop over `step`; "auto" takes numba
-        where it works. Single steps and other devices always use torch.
+        where it works. Single steps and other devices always use torch, and so does mode "pure", which trains at 0.4 times the
+        speed of the default with kernels.
 
-    Raises ValueError on sizes that disagree, a backbone on a sparse wiring, or an unknown backend.
+    Raises ValueError on sizes that disagree, a backbone on a sparse wiring, or an unknown mode, compat or backend.
     """
 
     def __init__(
@@ -214,30 +283,38 @@ class CfC(Cell):
         units: int,
         wiring: Wiring | None = None,
         backbone_units: int | None = None,
+        backbone_layers: int = 1,
+        mode: str = "default",
+        compat: str | None = None,
         period: float = 0.02,
         backend: str = "auto",
     ) -> None:
         wiring = Wiring.dense(input_size, units) if wiring is None else wiring
         super().__init__(input_size, units, wiring.outputs, period)
-        if (wiring.inputs, wiring.units) != (input_size, units):
-            raise ValueError(
-                f"the wiring has {wiring.inputs} inputs and {wiring.units} units, the cell {input_size} and {units}"
-            )
-        if backend not in BACKENDS:
-            raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-        if backbone_units is not None and (backbone_units < 1 or not wiring.is_dense):
-            raise ValueError(
-                f"backbone_units must be a positive number on a dense wiring and None on a sparse one, got {backbone_units}"
-            )
+        check_options(wiring, input_size, units, backbone_units, backbone_layers, mode, compat)
+        check_backend(backend)
         self.wiring = wiring
-        self.backbone_units = backbone_units
+        self.backbone_units, self.backbone_layers = backbone_units, backbone_layers
+        self.mode, self.compat = mode, compat
         self.backend = backend
-        self.layers = nn.ModuleList()
-        for synapses in wiring.layer_synapses:
-            inputs, neurons = synapses.shape
-            self.layers.append(
-                CfCLayer(inputs, neurons, backbone_units, None if synapses.all() else torch.from_numpy(synapses))
-            )
+        self.layers = nn.ModuleList(
+            CfCLayer(synapses, backbone_units, backbone_layers, mode, compat) for synapses in wiring.layer_synapses
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        dense = self.wiring == Wiring.dense(self.input_size, self.state_size)
+        return {
+            "cell": "cfc",
+            "input_size": self.input_size,
+            "units": self.state_size,
+            "wiring": None if dense else self.wiring.to_dict(),
+            "backbone_units": self.backbone_units,
+            "backbone_layers": self.backbone_layers,
+            "mode": self.mode,
+            "compat": self.compat,
+            "period": self.period,
+        }
 
     def step(self, x: Tensor, h: Tensor, dt: Tensor | None = None) -> Tensor:
         periods = None if dt is None else (dt / self.period).to(x.dtype)
@@ -247,40 +324,35 @@ class CfC(Cell):
             states.append(x)
         return _in_neuron_order(states)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        return {
-            "cell": "cfc",
-            "input_size": self.input_size,
-            "units": self.state_size,
-            "wiring": None if self.wiring.is_dense else self.wiring.to_dict(),
-            "backbone_units": self.backbone_units,
-            "period": self.period,
-        }
+    def gates(self, x: Tensor, h: Tensor, dt: Tensor | None = None) -> dict[str, Tensor]:
+        """How far each neuron is from its first target to its second, s; nothing in mode "pure", which has no gate."""
+        if self.mode == "pure":
+            return {}
+        periods = None if dt is None else (dt / self.period).to(x.dtype)
+        gates = []
+        for layer, neurons in self._stack():
+            before = h[:, neurons.start : neurons.stop]
+            gates.append(layer.activate(x, before, periods)[2])
+            x = layer.step(x, before, periods)
+        return {"update": _in_neuron_order(gates)}
 
     def output(self, h: Tensor) -> Tensor:
         return h[..., : self.output_size]
 
     def states(self, x: Tensor, h: Tensor, dt: Tensor | None, reset: Tensor | None) -> Tensor:
-        if not self._compiled(x):
+        kernels = None if self.mode == "pure" else choose(self.backend, "cfc", x)
+        if kernels is None:
             return super().states(x, h, dt, reset)
         periods = None if dt is None else (dt / self.period).to(x.dtype)
         states = []
         for layer, neurons in self._stack():
-            x = layer.sequence(x, h[:, neurons.start : neurons.stop], periods, reset)
+            x = layer.sequence(kernels, x, h[:, neurons.start : neurons.stop], periods, reset)
             states.append(x)
         return _in_neuron_order(states)
 
     def _stack(self) -> Iterator[tuple[CfCLayer, range]]:
         """The layers from the inputs to the outputs, each with the numbers of its neurons."""
         return zip(cast("Iterable[CfCLayer]", self.layers), self.wiring.layers, strict=True)
-
-    def _compiled(self, x: Tensor) -> bool:
-        if self.backend == "torch" or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
-            return False
-        if _kernels(x.dtype) is None and self.backend == "numba":
-            raise RuntimeError("backend 'numba' does not work here (see the warning); choose 'auto' or 'torch'")
-        return _kernels(x.dtype) is not None
 
 
 def _in_neuron_order(states: list[Tensor]) -> Tensor:

@@ -1,14 +1,18 @@
-"""The recurrence of a CfC layer over a whole sequence, forward and backward; numpy and numba only.
+"""The recurrence of a CfC layer over a whole sequence, forward and backward, and one step of the cell; numpy and numba only.
 
-The caller multiplies inputs by their weights, for all steps at once, before the recurrence, and computes the gradients of
-all weights, also for all steps at once, after it: only what depends on the previous state remains here. Arrays are C-ordered
-float32 or float64, T steps, B rows, H units, Z backbone units, G = 3H or 4H heads:
+For sequences the caller multiplies inputs by their weights, for all steps at once, before the recurrence, and computes the
+gradients of all weights, also for all steps at once, after it: only what depends on the previous state remains here. Arrays
+are C-ordered float32 or float64, T steps, B rows, H units, Z backbone units, L backbone layers,
+G = 3H heads (ff1, ff2, time) or G = 4H (ff1, ff2, time_a, time_b):
 
-    drive     [T, B, Z or G]  input part of the backbone (of the heads, where there is no backbone), bias included
-    recurrent [H, Z or G]     weight of the previous state
-    heads     [Z, G]          weight of the backbone's output; ff1, ff2, time (G = 3H) or ff1, ff2, time_a, time_b (G = 4H)
-    periods   [T, B]          elapsed time in units of the period, read where G = 4H
-    reset     [T, B]          nonzero where the state is zeroed before the step
+    first      [T, B, Z or G]  the first map, the first backbone layer or, where there is no backbone, the heads: given as the
+                               part that reads the input, left as its output, in a backbone after the nonlinearity
+    recurrent  [H, Z or G]     the part of its weight that reads the previous state, and its bias [Z or G]
+    deeper     [L - 1, Z, Z]   weights of the further backbone layers, and deeper_bias [L - 1, Z]
+    heads      [Z, G]          weight of the heads on a backbone, and heads_bias [G]; not read where there is none
+    periods    [T, B]          elapsed time in units of the period, read where G = 4H
+    reset      [T, B]          nonzero where the state is zeroed before the step
+    gated      bool            whether the gate takes from one target what it gives to the other (mode "default")
 
 The time head is halved before its nonlinearity: sigmoid(u) = 1/2 + tanh(u/2)/2 lets one loop apply tanh to all heads.
 """
@@ -16,53 +20,24 @@ The time head is halved before its nonlinearity: sigmoid(u) = 1/2 + tanh(u/2)/2 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import numba as nb
 import numpy as np
-from numba import types
-from numba.extending import overload
+from numpy.typing import NDArray
 
-# no "nnan": a NaN must come out as NaN
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
-_LECUN_GAIN, _LECUN_SLOPE = 1.7159, 0.666
+from ..wiring import Wiring
+from .arithmetic import INPUT_TILE, add, copy, fill, linear, pack_linear, tanh, tanh_all
+from .backend import check_tensors, helper, kernel
+
+MODES = ("default", "pure", "no_gate")
+LECUN_GAIN, LECUN_SLOPE = 1.7159, 0.666
 
 # OpenBLAS computes a product of up to so many multiplications on the calling thread.
 _ONE_THREAD = 1 << 18
 
-# The padding of a linear map of `policy_step`: vector loops over whole tiles leave no scalar remainder.
-INPUT_TILE, OUTPUT_TILE = 32, 4
 
-# tanh(x) = x P(x^2) / Q(x^2) on |x| <= 9, fitted for the smallest largest relative error, 2e-8 before rounding.
-_TANH_LIMIT = np.float32(9.0)
-_P0, _P1, _P2 = np.float32(0.9999999794650775), np.float32(0.13381026843136287), np.float32(0.0034955895319341655)
-_P3, _P4 = np.float32(2.0609104317462887e-05), np.float32(1.3354689706750702e-08)
-_Q1, _Q2 = np.float32(0.46714342438152595), np.float32(0.02587698760806258)
-_Q3, _Q4 = np.float32(0.0003285637068828496), np.float32(7.776570337453365e-07)
-_ONE = np.float32(1.0)
-
-
-def tanh(x):
-    """tanh: float32 to 4e-7 by a rational function that vectorises, float64 exactly."""
-    return math.tanh(x)
-
-
-@overload(tanh, inline="always")
-def _tanh(x):
-    if x != types.float32:
-        return lambda x: math.tanh(x)
-
-    def rational(x):
-        # comparisons written so that NaN passes through
-        x = -_TANH_LIMIT if x < -_TANH_LIMIT else x  # noqa: FURB136
-        x = _TANH_LIMIT if x > _TANH_LIMIT else x  # noqa: FURB136
-        u = x * x
-        p = (((_P4 * u + _P3) * u + _P2) * u + _P1) * u + _P0
-        return x * p / ((((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _ONE)
-
-    return rational
-
-
-@nb.njit(**_OPTIONS)
+@helper
 def _multiply(a, b, product):
     """product = a @ b, a few rows at a time: BLAS starts no threads for small products, whose start costs more than they save."""
     rows = max(_ONE_THREAD // b.size, 1)
@@ -70,58 +45,35 @@ def _multiply(a, b, product):
         np.dot(a[i : i + rows], b, product[i : i + rows])
 
 
-@nb.njit(**_OPTIONS)
-def _fill(y, value):
-    for i in range(y.size):
-        y[i] = value
+@helper
+def _add_rows(bias, y):
+    for b in range(y.shape[0]):
+        add(bias, y[b])
 
 
-@nb.njit(**_OPTIONS)
-def _copy(x, y):
-    """y[: len(x)] = x"""
-    for i in range(x.size):
-        y[i] = x[i]
-
-
-@nb.njit(**_OPTIONS)
-def _add(x, y):
-    """y += x, element by element."""
-    for i in range(y.size):
-        y[i] += x[i]
-
-
-@nb.njit(**_OPTIONS)
-def _tanh_all(x):
-    for i in range(x.size):
-        x[i] = tanh(x[i])
-
-
-@nb.njit(**_OPTIONS)
+@helper
 def _lecun_tanh(x):
-    gain, slope = x.dtype.type(_LECUN_GAIN), x.dtype.type(_LECUN_SLOPE)
+    gain, slope = x.dtype.type(LECUN_GAIN), x.dtype.type(LECUN_SLOPE)
     for i in range(x.size):
         x[i] = gain * tanh(slope * x[i])
 
 
-@nb.njit(**_OPTIONS)
+@helper
 def _lecun_tanh_backward(z, gradient):
     """gradient *= d lecun_tanh, from the activation z."""
-    peak, bend = z.dtype.type(_LECUN_GAIN * _LECUN_SLOPE), z.dtype.type(_LECUN_SLOPE / _LECUN_GAIN)
+    peak, bend = z.dtype.type(LECUN_GAIN * LECUN_SLOPE), z.dtype.type(LECUN_SLOPE / LECUN_GAIN)
     for i in range(z.size):
         gradient[i] *= peak - bend * z[i] * z[i]
 
 
-@nb.njit(**_OPTIONS)
+@helper
 def _reset_rows(x, reset):
     for b in range(x.shape[0]):
         if reset[b]:
-            _fill(x[b], 0)
+            fill(x[b], 0)
 
 
-# The loops below each write one array and never one they also read under another name: else they are not vectorised.
-
-
-@nb.njit(**_OPTIONS)
+@helper
 def _merge_time(heads, periods, merged):
     """[B, 4, H] -> [B, 3, H]: time / 2, where time = time_a * periods + time_b."""
     half, units = merged.dtype.type(0.5), merged.shape[2]
@@ -135,7 +87,7 @@ def _merge_time(heads, periods, merged):
             out[2, k] = half * (row[2, k] * elapsed + row[3, k])
 
 
-@nb.njit(**_OPTIONS)
+@helper
 def _halve_time(heads):
     half = heads.dtype.type(0.5)
     for b in range(heads.shape[0]):
@@ -144,33 +96,43 @@ def _halve_time(heads):
             time[k] *= half
 
 
-@nb.njit(**_OPTIONS)
-def _interpolate(activity, state):
-    """state = f + s (g - f), s = (1 + tanh) / 2, from activity [B, 3, H] = f, g, tanh."""
-    half = activity.dtype.type(0.5)
+@helper
+def _interpolate(activity, gated, state):
+    """state = f + s (g - f), or f + s g without the gate, s = (1 + tanh) / 2, from activity [B, 3, H] = f, g, tanh."""
+    one, half = activity.dtype.type(1.0), activity.dtype.type(0.5)
     for b in range(state.shape[0]):
         row, out = activity[b], state[b]
-        for k in range(state.shape[1]):
-            f, g = row[0, k], row[1, k]
-            out[k] = half * (f + g + row[2, k] * (g - f))
+        if gated:
+            for k in range(state.shape[1]):
+                f, g = row[0, k], row[1, k]
+                out[k] = half * (f + g + row[2, k] * (g - f))
+        else:
+            for k in range(state.shape[1]):
+                out[k] = row[0, k] + half * (one + row[2, k]) * row[1, k]
 
 
-@nb.njit(**_OPTIONS)
-def _interpolate_backward(activity, gradient, d_heads):
+@helper
+def _interpolate_backward(activity, gated, gradient, d_heads):
     """d_heads [B, 3 or 4, H] from the gradient [B, H] of the state: ff1, ff2, and the last head, time."""
     quarter, half, one = activity.dtype.type(0.25), activity.dtype.type(0.5), activity.dtype.type(1.0)
     units, last = gradient.shape[1], d_heads.shape[1] - 1
     for b in range(gradient.shape[0]):
         row, d, out = activity[b], gradient[b], d_heads[b]
         for k in range(units):
-            out[0, k] = half * d[k] * (one - row[2, k]) * (one - row[0, k] * row[0, k])
-        for k in range(units):
             out[1, k] = half * d[k] * (one + row[2, k]) * (one - row[1, k] * row[1, k])
-        for k in range(units):
-            out[last, k] = quarter * d[k] * (row[1, k] - row[0, k]) * (one - row[2, k] * row[2, k])
+        if gated:
+            for k in range(units):
+                out[0, k] = half * d[k] * (one - row[2, k]) * (one - row[0, k] * row[0, k])
+            for k in range(units):
+                out[last, k] = quarter * d[k] * (row[1, k] - row[0, k]) * (one - row[2, k] * row[2, k])
+        else:
+            for k in range(units):
+                out[0, k] = d[k] * (one - row[0, k] * row[0, k])
+            for k in range(units):
+                out[last, k] = quarter * d[k] * row[1, k] * (one - row[2, k] * row[2, k])
 
 
-@nb.njit(**_OPTIONS)
+@helper
 def _time_a_backward(periods, d_heads):
     """The gradient of time_a, from that of time_b, in d_heads [B, 4, H]."""
     for b in range(d_heads.shape[0]):
@@ -179,173 +141,238 @@ def _time_a_backward(periods, d_heads):
             time_a[k] = time_b[k] * elapsed
 
 
-@nb.njit(cache=True, **_OPTIONS)
-def forward(drive, state, periods, reset, recurrent, heads, bias, states, entering, features, activity, pre):
+@kernel
+def forward(
+    first,
+    state,
+    periods,
+    reset,
+    recurrent,
+    bias,
+    deeper,
+    deeper_bias,
+    heads,
+    heads_bias,
+    gated,
+    states,
+    entering,
+    features,
+    activity,
+    pre,
+):
     """Run T steps from state [B, H].
 
-    Writes states [T, B, H] after each step, entering [T, B, H] before it (resets applied), features [T, B, Z] of the
-    backbone (Z = 0 where there is none), activity [T, B, 3, H] the heads after tanh. Scratch: pre [B, 4H], empty where G = 3H.
+    Writes states [T, B, H] after each step, entering [T, B, H] before it (resets applied), features [L - 1, T, B, Z] of the
+    further backbone layers, activity [T, B, 3, H] the heads after tanh (the array `first` where there is no backbone and G = 3H).
+    Scratch: pre [B, max(Z, G)].
     """
     steps, rows, units = states.shape
-    elapsed = pre.size > 0
+    backbone, elapsed = heads.shape[0] > 0, periods.size > 0
+    product = pre.ravel()[: first[0].size].reshape(rows, first.shape[2])
+    total = pre.ravel()[: rows * heads.shape[1]].reshape(rows, heads.shape[1])
     for t in range(steps):
         before = state if t == 0 else states[t - 1]
-        _copy(before.ravel(), entering[t].ravel())
+        copy(before.ravel(), entering[t].ravel())
         _reset_rows(entering[t], reset[t])
-        total = pre if elapsed else activity[t].reshape(rows, 3 * units)
-        if features.shape[2] == 0:
-            _multiply(entering[t], recurrent, total)
-            _add(drive[t].ravel(), total.ravel())
-        else:
-            z = features[t]
-            _multiply(entering[t], recurrent, z)
-            _add(drive[t].ravel(), z.ravel())
-            _lecun_tanh(z.ravel())
-            _multiply(z, heads, total)
-            _add_rows(bias, total)
+        _multiply(entering[t], recurrent, product)
+        _add_rows(bias, first[t])
+        add(product.ravel(), first[t].ravel())
+        if backbone:
+            _lecun_tanh(first[t].ravel())
+            z = first[t]
+            for i in range(features.shape[0]):
+                _multiply(z, deeper[i], features[i, t])
+                z = features[i, t]
+                _add_rows(deeper_bias[i], z)
+                _lecun_tanh(z.ravel())
+            heads_out = total if elapsed else activity[t].reshape(rows, 3 * units)
+            _multiply(z, heads, heads_out)
+            _add_rows(heads_bias, heads_out)
         if elapsed:
-            _merge_time(pre.reshape(rows, 4, units), periods[t], activity[t])
+            _merge_time((total if backbone else first[t]).reshape(rows, 4, units), periods[t], activity[t])
         else:
             _halve_time(activity[t])
-        _tanh_all(activity[t].ravel())
-        _interpolate(activity[t], states[t])
+        tanh_all(activity[t].ravel())
+        _interpolate(activity[t], gated, states[t])
 
 
-@nb.njit(**_OPTIONS)
-def _add_rows(bias, y):
-    for b in range(y.shape[0]):
-        _add(bias, y[b])
-
-
-@nb.njit(cache=True, **_OPTIONS)
-def backward(d_states, periods, reset, recurrent, heads, features, activity, d_drive, d_heads, d_state):
+@kernel
+def backward(
+    d_states,
+    first,
+    periods,
+    reset,
+    recurrent,
+    deeper,
+    heads,
+    gated,
+    features,
+    activity,
+    d_first,
+    d_deeper,
+    d_heads,
+    d_state,
+):
     """Back-propagate through T steps.
 
-    d_states [T, B, H] is the gradient of the states; recurrent [Z or G, H] and heads [G, Z] come transposed. Writes d_drive
-    [T, B, Z or G], d_heads [T, B, G] (the same array where there is no backbone), d_state [B, H] of the state before step 0.
+    d_states [T, B, H] is the gradient of the states; recurrent [Z or G, H], deeper and heads [G, Z] come transposed. Writes the
+    gradients before the nonlinearities: d_first [T, B, Z or G], d_deeper [L - 1, T, B, Z], d_heads [T, B, G] (the array
+    d_first where there is no backbone), and d_state [B, H] of the state before step 0.
     """
     steps, rows, units = d_states.shape
-    _fill(d_state.ravel(), 0)
+    fill(d_state.ravel(), 0)
     for t in range(steps - 1, -1, -1):
-        _add(d_states[t].ravel(), d_state.ravel())
+        add(d_states[t].ravel(), d_state.ravel())
         by_head = d_heads[t].reshape(rows, d_heads.shape[2] // units, units)
-        _interpolate_backward(activity[t], d_state, by_head)
+        _interpolate_backward(activity[t], gated, d_state, by_head)
         if by_head.shape[1] == 4:
             _time_a_backward(periods[t], by_head)
-        if features.shape[2] > 0:
-            _multiply(d_heads[t], heads, d_drive[t])
-            _lecun_tanh_backward(features[t].ravel(), d_drive[t].ravel())
-        _multiply(d_drive[t], recurrent, d_state)
+        if heads.shape[1] > 0:
+            d_z, weight = d_heads[t], heads
+            for i in range(features.shape[0] - 1, -1, -1):
+                _multiply(d_z, weight, d_deeper[i, t])
+                d_z, weight = d_deeper[i, t], deeper[i]
+                _lecun_tanh_backward(features[i, t].ravel(), d_z.ravel())
+            _multiply(d_z, weight, d_first[t])
+            _lecun_tanh_backward(first[t].ravel(), d_first[t].ravel())
+        _multiply(d_first[t], recurrent, d_state)
         _reset_rows(d_state, reset[t])
 
 
-@nb.njit(cache=True, **_OPTIONS)
-def policy_step(weights, layers, actor, scale, squash, period, observation, dt, state, action, x, y):
-    """One control step of a policy, row by row: the CfC layers, then the tanh MLP of the actor.
+@kernel
+def step(weights, layers, depth, backbone, decay, gated, x, periods, h):
+    """Advance the state h [B, H] by one step, in place and row by row, from inputs x [B, I] and periods [B].
 
-    weights: all linear maps from `pack_linear`, one after the other; layers [L, 6]: inputs, units, backbone units (0: none), first
-    neuron, where backbone and heads start in the weights; actor [M, 3]: inputs, outputs, where they start;
-    observation [B, I], scale [I] its typical magnitude, dt [B] and period in s. Advances state [B, H] in place, writes action
-    [B, A]: the actor's last layer, squashed by tanh or clipped to [-1, 1]. Scratch: x and y, as long as the largest padded features.
+    weights: the linear maps of all layers from `pack_linear`, in the order they are applied; layers [L, 3]: inputs, units,
+    first neuron; depth and backbone: number and width of the backbone layers; decay [2, H] in mode "pure": rate and asymptote
+    of each neuron, otherwise [2, 0].
     """
-    inputs, outputs = observation.shape[1], actor[0, 0] - observation.shape[1]
-    for row in range(observation.shape[0]):
-        _divide(observation[row], scale, x)
+    widest = max(layers[:, 0].max() + layers[:, 1].max(), backbone, 4 * layers[:, 1].max()) + INPUT_TILE
+    read, work = np.empty(widest, h.dtype), np.empty(widest, h.dtype)
+    for b in range(x.shape[0]):
+        copy(x[b], read)
+        at = 0
         for i in range(layers.shape[0]):
-            own = state[row, layers[i, 3] : layers[i, 3] + layers[i, 1]]
-            _layer_step(weights, layers[i], x, dt[row] / period, own, y)
-            _copy(own, x)
-        _divide(observation[row], scale, x)
-        _copy(state[row, :outputs], x[inputs : inputs + outputs])
-        for i in range(actor.shape[0]):
-            _linear(weights, actor[i, 2], x, actor[i, 0], y, actor[i, 1])
-            if i + 1 < actor.shape[0] or squash:
-                _tanh_all(y[: actor[i, 1]])
+            inputs, units, first = layers[i]
+            own = h[b, first : first + units]
+            copy(own, read[inputs : inputs + units])
+            features = inputs + units
+            for _ in range(depth):
+                at = linear(weights, at, read, features, work, backbone)
+                _lecun_tanh(work[:backbone])
+                copy(work[:backbone], read)
+                features = backbone
+            if decay.size > 0:
+                at = linear(weights, at, read, features, work, units)
+                _decay(decay[:, first : first + units], periods[b], work[:units], own)
             else:
-                _clip(y[: actor[i, 1]])
-            _copy(y[: actor[i, 1]], x)
-        for k in range(action.shape[1]):
-            action[row, k] = x[k]
+                at = linear(weights, at, read, features, work, 4 * units)
+                _slide(periods[b], gated, work, own)
+            copy(own, read)
 
 
-@nb.njit(**_OPTIONS)
-def _layer_step(weights, layer, x, elapsed, own, y):
-    """Advance the layer's own states [H] from its inputs x[:I]; x and y are overwritten."""
-    inputs, units, backbone = layer[0], layer[1], layer[2]
-    features, half = inputs + units, own.dtype.type(0.5)
-    _copy(own, x[inputs:features])
-    if backbone > 0:
-        _linear(weights, layer[4], x, features, y, backbone)
-        _lecun_tanh(y[:backbone])
-        _copy(y[:backbone], x)
-        features = backbone
-    _linear(weights, layer[5], x, features, y, 4 * units)
+@helper
+def _slide(elapsed, gated, heads, own):
+    """The new states of a layer [H] from its heads [4H] before their nonlinearities, which are overwritten."""
+    units, half = own.size, own.dtype.type(0.5)
     for k in range(2 * units, 3 * units):
-        y[k] = half * (y[k] * elapsed + y[k + units])
-    _tanh_all(y[: 3 * units])
-    _interpolate(y[: 3 * units].reshape(1, 3, units), own.reshape(1, units))
+        heads[k] = half * (heads[k] * elapsed + heads[k + units])
+    tanh_all(heads[: 3 * units])
+    _interpolate(heads[: 3 * units].reshape(1, 3, units), gated, own.reshape(1, units))
 
 
-@nb.njit(**_OPTIONS)
-def _linear(weights, at, x, inputs, y, outputs):
-    """y[:outputs] = W x[:inputs] + bias, with the map that `pack_linear` put at `at`; x and y are written up to their padding."""
-    width, height = _padded(inputs, INPUT_TILE), _padded(outputs, OUTPUT_TILE)
-    zero = weights.dtype.type(0)
-    _fill(x[inputs:width], 0)
-    _copy(weights[at : at + height], y)
-    w = weights[at + height : at + height + height * width].reshape(height, width)
-    for k in range(0, height, OUTPUT_TILE):
-        # four outputs at once, so that each input is loaded once
-        rows = w[k : k + OUTPUT_TILE]
-        a = b = c = d = zero
-        for i in range(width):
-            v = x[i]
-            a += rows[0, i] * v
-            b += rows[1, i] * v
-            c += rows[2, i] * v
-            d += rows[3, i] * v
-        y[k] += a
-        y[k + 1] += b
-        y[k + 2] += c
-        y[k + 3] += d
+@helper
+def _decay(decay, elapsed, ff1, own):
+    """The new states of a layer [H] in mode "pure": A - A exp(-(|w_tau| + |ff1|) elapsed) ff1."""
+    for k in range(own.size):
+        own[k] = decay[1, k] - decay[1, k] * math.exp(-elapsed * (decay[0, k] + abs(ff1[k]))) * ff1[k]
 
 
-def pack_linear(weight, bias):
-    """Weight [outputs, inputs] and bias [outputs], zero-padded to whole tiles, as the flat array that `policy_step` reads."""
-    outputs, inputs = weight.shape
-    packed = np.zeros((_padded(outputs, OUTPUT_TILE), _padded(inputs, INPUT_TILE)), weight.dtype)
-    packed[:outputs, :inputs] = weight
-    head = np.zeros(len(packed), bias.dtype)
-    head[:outputs] = bias
-    return np.concatenate([head, packed.ravel()])
+def check_options(
+    wiring: Wiring,
+    input_size: int,
+    units: int,
+    backbone_units: int | None,
+    backbone_layers: int,
+    mode: str,
+    compat: str | None,
+) -> None:
+    """Raise a ValueError where these arguments of a CfC do not go together."""
+    if (wiring.inputs, wiring.units) != (input_size, units):
+        raise ValueError(
+            f"the wiring has {wiring.inputs} inputs and {wiring.units} units, the cell {input_size} and {units}"
+        )
+    if backbone_units is not None and not (wiring.is_dense and backbone_units >= 1):
+        raise ValueError(
+            f"backbone_units must be a positive number on a dense wiring and None on a sparse one, got {backbone_units}"
+        )
+    if backbone_layers < 1:
+        raise ValueError(
+            f"backbone_layers must be at least 1, got {backbone_layers}; backbone_units=None is no backbone"
+        )
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
+    if compat not in (None, "ncps"):
+        raise ValueError(f"compat must be None or 'ncps', got {compat!r}")
 
 
-@nb.njit(**_OPTIONS)
-def _padded(size, tile):
-    return (size + tile - 1) // tile * tile
+def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
+    """The leading arguments of `step`, from `CfC.config` and the parameters of the cell.
+
+    Raises ValueError on an argument or a tensor that is missing, unknown or does not fit the others.
+    """
+    options = {key: value for key, value in config.items() if key not in ("cell", "period", "wiring")}
+    sizes, mode = (config["input_size"], config["units"]), config["mode"]
+    wiring = Wiring.dense(*sizes) if config["wiring"] is None else Wiring.from_dict(config["wiring"])
+    check_options(wiring, **options)
+    backbone = config["backbone_units"] or 0
+    depth = config["backbone_layers"] if backbone else 0
+    check_tensors(tensors, dict(_shapes(wiring, depth, backbone, mode)))
+    parts: list[NDArray[Any]] = []
+    decay = np.zeros((2, wiring.units if mode == "pure" else 0), next(iter(tensors.values())).dtype)
+    for i, (synapses, neurons) in enumerate(zip(wiring.layer_synapses, wiring.layers, strict=True)):
+        for name in _maps(i, depth):
+            weight = tensors[f"{name}.weight"]
+            if not synapses.all():
+                weight = weight.copy()
+                masked = len(weight) if config["compat"] is None else min(2 * len(neurons), len(weight))
+                weight[:masked, : len(synapses)] *= np.tile(synapses.T, (masked // len(neurons), 1))
+            parts.append(pack_linear(weight, tensors[f"{name}.bias"]))
+        if mode == "pure":
+            rate, asymptote = tensors[f"layers.{i}.w_tau"], tensors[f"layers.{i}.asymptote"]
+            decay[:, neurons.start : neurons.stop] = np.abs(rate), asymptote
+    layers = [
+        (*synapses.shape, neurons.start) for synapses, neurons in zip(wiring.layer_synapses, wiring.layers, strict=True)
+    ]
+    return np.concatenate(parts), np.array(layers), depth, backbone, decay, mode == "default"
 
 
-@nb.njit(**_OPTIONS)
-def _divide(x, scale, y):
-    for i in range(x.size):
-        y[i] = x[i] / scale[i]
+def _maps(layer: int, depth: int) -> list[str]:
+    """The names of a layer's linear maps, in the order they are applied."""
+    backbone = ["backbone", *(f"deeper.{i}" for i in range(depth - 1))] if depth else []
+    return [f"layers.{layer}.{name}" for name in (*backbone, "heads")]
 
 
-@nb.njit(**_OPTIONS)
-def _clip(x):
-    """To [-1, 1]; NaN passes through."""
-    for i in range(x.size):
-        x[i] = -1 if x[i] < -1 else (1 if x[i] > 1 else x[i])  # noqa: FURB136
+def _shapes(wiring: Wiring, depth: int, backbone: int, mode: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The tensors of a cell and their shapes."""
+    for i, synapses in enumerate(wiring.layer_synapses):
+        features, units = sum(synapses.shape), synapses.shape[1]
+        for name in _maps(i, depth):
+            outputs = backbone if not name.endswith("heads") else units if mode == "pure" else 4 * units
+            yield f"{name}.weight", (outputs, features)
+            yield f"{name}.bias", (outputs,)
+            features = outputs
+        if mode == "pure":
+            yield f"layers.{i}.w_tau", (units,)
+            yield f"layers.{i}.asymptote", (units,)
 
 
 def compile_for(dtype: str) -> None:
-    """Compile, or load from the cache, the kernels for "float32" or "float64", by one step with one unit.
-
-    Raises RuntimeError where numba is told not to compile.
-    """
-    if nb.config.DISABLE_JIT:
-        raise RuntimeError("NUMBA_DISABLE_JIT is set")
+    """Compile, or load from the cache, the kernels for "float32" or "float64", by one step with one unit."""
     one, gate, activity = np.zeros((1, 1, 1), dtype), np.zeros((1, 3), dtype), np.zeros((1, 1, 3, 1), dtype)
-    reset = np.zeros((1, 1), np.bool_)
-    forward(one, one[0], one[0], reset, one[0], gate, gate[0], one.copy(), one, one, activity, gate[:0])
-    backward(one, one[0], reset, one[0], gate.T.copy(), one, activity, one, activity.reshape(1, 1, 3), one[0])
+    reset, z, heads = np.zeros((1, 1), np.bool_), np.zeros((1, 1, 1, 1), dtype), activity.reshape(1, 1, 3)
+    weights = one[0], one[0, 0], one, one[0], gate, gate[0]
+    forward(one, one[0], one[0, :, :0], reset, *weights, True, one.copy(), one, z, activity, gate)
+    backward(one, one, one[0], reset, one[0], one, gate.T.copy(), True, z, activity, one, z, heads, one[0])
+    layers, packed = np.array([[1, 1, 0]]), np.zeros(2 * (INPUT_TILE + 1) * 4, dtype)
+    step(packed, layers, 1, 1, np.zeros((2, 0), dtype), True, one[0], np.ones(1), one[0])

@@ -15,3 +15,8 @@ def test_undrift_elsewhere_is_called_as_it_was(monkeypatch):
     assert console.command() == ".venv/bin/undrift"
     monkeypatch.setattr(console.sys, "argv", ["/usr/bin/pytest"])
     assert console.command() == "undrift"
+
+
+def test_kernels_are_compiled_behind_a_bar_that_goes_away(capsys):
+    console.compile_ahead("cfc")
+    assert capsys.readouterr().out == ""

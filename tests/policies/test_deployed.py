@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +13,39 @@ import pytest
 import torch
 from torch import nn
 
-from undrift.policies import CfC, DeployedPolicy, Wiring
+from undrift.policies import CELLS, Cell, CfC, DeployedPolicy, Wiring, make_cell
 
 INPUTS, ACTIONS = 5, 2
-WIRINGS = {"dense": None, "ncp": Wiring.auto_ncp(INPUTS, 13, 3)}
+CONFIG = CfC(INPUTS, 9, backbone_units=11).config
+MAKERS: dict[str, Callable[[], Cell]] = {
+    name: partial(make_cell, {"cell": name}, input_size=INPUTS, units=9) for name in CELLS
+} | {"cfc-ncp": partial(CfC, INPUTS, 13, Wiring.auto_ncp(INPUTS, 13, 3))}
+
+
+def dense() -> Cell:
+    return CfC(INPUTS, 9, backbone_units=11)
 
 
 def build(
-    wiring: Wiring | None = None, squash: bool = False, gain: float = 1.0
-) -> tuple[DeployedPolicy, CfC, nn.Sequential]:
+    make: Callable[[], Cell] = dense, squash: bool = False, gain: float = 1.0
+) -> tuple[DeployedPolicy, Cell, nn.Sequential]:
     """A deployed policy beside the torch modules that its weights come from."""
     torch.manual_seed(0)
-    units = 9 if wiring is None else wiring.units
-    cell = CfC(INPUTS, units, wiring, backbone_units=11 if wiring is None else None, backend="torch")
+    cell = make()
     actor = nn.Sequential(
         nn.Linear(INPUTS + cell.output_size, 17), nn.Tanh(), nn.Linear(17, 6), nn.Tanh(), nn.Linear(6, ACTIONS)
     )
     actor[-1].weight.data *= gain
     config = {
-        "format": 1,
-        "cell": "cfc",
-        "input_size": INPUTS,
-        "units": units,
-        "backbone_units": cell.backbone_units,
-        "wiring": None if wiring is None else wiring.to_dict(),
-        "period": cell.period,
+        "format": 2,
+        "cell": cell.config,
         "observation_scale": [0.5, 1.0, 2.0, 4.0, 0.1],
         "actor_layers": 3,
         "action_size": ACTIONS,
         "squash": squash,
         "observation_names": [f"channel_{i}" for i in range(INPUTS)],
     }
-    tensors = {f"cell.{name}": value.detach().numpy() for name, value in cell.named_parameters()}
+    tensors = {f"cell.{name}": value.numpy() for name, value in cell.state_dict().items()}
     for i, layer in enumerate(actor[::2]):
         tensors |= {f"actor.{i}.weight": layer.weight.detach().numpy(), f"actor.{i}.bias": layer.bias.detach().numpy()}
     return DeployedPolicy(config, tensors), cell, actor
@@ -53,12 +56,12 @@ def sample(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(rows, INPUTS)), rng.uniform(0.005, 0.05, rows)
 
 
-@pytest.mark.parametrize("wiring", WIRINGS.values(), ids=WIRINGS)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize(
     "squash, gain", [(False, 1.0), (False, 30.0), (True, 30.0)], ids=["linear", "clipped", "squashed"]
 )
-def test_steps_are_those_of_the_torch_modules(wiring: Wiring | None, squash: bool, gain: float) -> None:
-    policy, cell, actor = build(wiring, squash, gain)
+def test_steps_are_those_of_the_torch_modules(make: Callable[[], Cell], squash: bool, gain: float) -> None:
+    policy, cell, actor = build(make, squash, gain)
     scale = torch.tensor(policy.config["observation_scale"])
     h, expected_h, largest = policy.initial_state(4), cell.initial_state(4), 0.0
     for seed in range(12):
@@ -76,9 +79,9 @@ def test_steps_are_those_of_the_torch_modules(wiring: Wiring | None, squash: boo
     assert action.dtype == np.float64 and h.dtype == np.float32
 
 
-@pytest.mark.parametrize("wiring", WIRINGS.values(), ids=WIRINGS)
-def test_a_batch_gives_the_bits_of_single_rows(wiring: Wiring | None) -> None:
-    policy, _, _ = build(wiring)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_batch_gives_the_bits_of_single_rows(make: Callable[[], Cell]) -> None:
+    policy, _, _ = build(make)
     obs, dt = sample(37)
     h = np.random.default_rng(1).uniform(-1, 1, (37, policy.state_size)).astype(np.float32)
     action, after = policy.step(obs, h, dt)
@@ -117,9 +120,9 @@ def test_a_wrong_shape_is_refused_with_the_right_one() -> None:
             policy.step(*wrong)
 
 
-@pytest.mark.parametrize("wiring", WIRINGS.values(), ids=WIRINGS)
-def test_a_saved_policy_loads_to_the_same_bits(tmp_path: Path, wiring: Wiring | None) -> None:
-    policy, _, _ = build(wiring)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_saved_policy_loads_to_the_same_bits(tmp_path: Path, make: Callable[[], Cell]) -> None:
+    policy, _, _ = build(make)
     policy.save(tmp_path / "run")
     again = DeployedPolicy.load(tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["policy.json", "policy.safetensors"]
@@ -135,7 +138,7 @@ def test_the_hash_changes_with_any_weight_and_any_key() -> None:
     tensors = {name: value.copy() for name, value in policy.tensors.items()}
     tensors["actor.2.bias"][0] += 1e-6
     hashes = {policy.sha256, DeployedPolicy(policy.config, tensors).sha256}
-    hashes.add(DeployedPolicy({**policy.config, "period": 0.021}, policy.tensors).sha256)
+    hashes.add(DeployedPolicy({**policy.config, "cell": {**CONFIG, "period": 0.021}}, policy.tensors).sha256)
     assert len(hashes) == 3
 
 
@@ -166,7 +169,12 @@ def test_weights_of_another_policy_are_refused(tmp_path: Path) -> None:
 def test_a_json_file_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     policy, _, _ = build()
     policy.save(tmp_path)
-    for content in ([1, 2], {"sha256": "x"}, {**policy.config, "wiring": {"roles": 3}, "sha256": "x"}, "text"):
+    for content in (
+        [1, 2],
+        {"sha256": "x"},
+        {**policy.config, "cell": {**CONFIG, "wiring": {"roles": 3}}, "sha256": "x"},
+        "text",
+    ):
         (tmp_path / "policy.json").write_text(json.dumps(content))
         with pytest.raises(ValueError, match="policy.json"):
             DeployedPolicy.load(tmp_path)
@@ -175,18 +183,17 @@ def test_a_json_file_that_holds_something_else_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"units": None}, "units must be a positive whole number"),
-        ({"format": 2}, "this version reads format 1"),
-        ({"cell": "ltc"}, "the cells are cfc"),
-        ({"period": -0.02}, "period must be a positive number of seconds"),
+        ({"format": 1}, "this version reads format 2"),
+        ({"cell": "cfc"}, "cell must be a cell's configuration"),
+        ({"cell": {"cell": "rnn"}}, "the cells are cfc"),
+        ({"cell": {**CONFIG, "units": 8}}, r"must be \[11, 13\], got \[11, 14\]"),
         ({"squash": "no"}, "squash must be true or false"),
+        ({"action_size": 0}, "action_size must be a positive whole number"),
         ({"observation_scale": [1.0] * 4}, "observation_scale needs one entry for each of the 5 inputs"),
         ({"observation_scale": [1.0, 0.0, 1.0, 1.0, 1.0]}, "observation_scale must hold positive numbers"),
         ({"observation_names": 3}, "observation_names needs one entry"),
         ({"actor_layers": 2}, "tensor 'actor.2.bias' is unknown"),
         ({"actor_layers": 4}, "tensor 'actor.3.bias' is missing"),
-        ({"backbone_units": 12}, r"must be \[12\], got \[11\]"),
-        ({"wiring": WIRINGS["ncp"].to_dict()}, "the wiring has 5 inputs and 13 units, the policy 5 and 9"),
         ({"dropout": 0.1}, "configuration key 'dropout' is unknown"),
         ({"observation_names": [{1, 2}] * 5}, "JSON-able"),
     ],
@@ -199,8 +206,8 @@ def test_a_wrong_configuration_is_refused(change: dict[str, Any], message: str) 
 
 def test_a_missing_key_and_weights_that_are_not_finite_are_refused() -> None:
     policy, _, _ = build()
-    config = {key: value for key, value in policy.config.items() if key != "period"}
-    with pytest.raises(ValueError, match="'period' is missing"):
+    config = {key: value for key, value in policy.config.items() if key != "squash"}
+    with pytest.raises(ValueError, match="'squash' is missing"):
         DeployedPolicy(config, policy.tensors)
     policy.tensors["actor.0.bias"][0] = np.nan
     with pytest.raises(ValueError, match="'actor.0.bias' holds values that are not finite"):

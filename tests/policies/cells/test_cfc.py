@@ -1,59 +1,43 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ncps.torch import CfCCell, WiredCfCCell
 from ncps.wirings import AutoNCP
 from torch import Tensor, nn
 
 from undrift.policies import CfC, Wiring
+from undrift.policies.ncps import import_ncps
 
 PERIOD = 0.02
 TOLERANCE = {torch.float32: (1e-5, 1e-4), torch.float64: (1e-12, 1e-12)}
+MODES = ("default", "pure", "no_gate")
 
 
-def dense_pair(inputs: int, units: int, dtype: torch.dtype, backend: str) -> tuple[CfC, nn.Module, list[CfCCell]]:
-    ours = CfC(inputs, units, backbone_units=24, period=PERIOD, backend=backend).to(dtype)
-    theirs = CfCCell(inputs, units, backbone_units=24, backbone_layers=1).to(dtype)
-    theirs.backbone[0].load_state_dict(ours.layers[0].backbone.state_dict())
-    copy_heads(ours, [theirs])
-    return ours, theirs, [theirs]
+def dense(mode: str) -> nn.Module:
+    return CfCCell(6, 16, mode, backbone_units=24, backbone_layers=1)
 
 
-def ncp_pair(inputs: int, units: int, dtype: torch.dtype, backend: str) -> tuple[CfC, nn.Module, list[CfCCell]]:
-    ours = CfC(inputs, units, Wiring.auto_ncp(inputs, units, 3, seed=4), period=PERIOD, backend=backend).to(dtype)
-    theirs = WiredCfCCell(inputs, AutoNCP(units, 3, seed=4)).to(dtype)
-    copy_heads(ours, theirs._layers)
-    return ours, theirs, theirs._layers
+def deep(mode: str) -> nn.Module:
+    return CfCCell(6, 16, mode, backbone_units=12, backbone_layers=3)
 
 
-def copy_heads(ours: CfC, theirs: list[CfCCell]) -> None:
-    """Give ncps' layers our weights; its time heads ignore the wiring, so ours are masked for it."""
-    for own, their in zip(ours.layers, theirs, strict=True):
-        heads = (their.ff1, their.ff2, their.time_a, their.time_b)
-        with torch.no_grad():
-            for weight, bias, head in zip(
-                own.heads.weight.split(own.units), own.heads.bias.split(own.units), heads, strict=True
-            ):
-                head.weight.copy_(weight if their.sparsity_mask is None else weight * their.sparsity_mask)
-                head.bias.copy_(bias)
+def no_backbone(mode: str) -> nn.Module:
+    return CfCCell(6, 16, mode, backbone_layers=0)
 
 
-def head_gradients(layers: list[CfCCell]) -> list[Tensor]:
-    gradients = []
-    for layer in layers:
-        mask = 1.0 if layer.sparsity_mask is None else layer.sparsity_mask
-        heads = (layer.ff1, layer.ff2, layer.time_a, layer.time_b)
-        gradients += [
-            torch.cat([head.weight.grad * mask for head in heads]),
-            torch.cat([head.bias.grad for head in heads]),
-        ]
-    return gradients
+def ncp(mode: str) -> nn.Module:
+    return WiredCfCCell(6, AutoNCP(16, 3, seed=4), mode)
+
+
+def by_layers(h: Tensor, cell: CfC) -> Tensor:
+    """From our order of neurons, motor first, to ncps', motor last."""
+    return torch.cat([h[:, neurons.start : neurons.stop] for neurons in cell.wiring.layers], 1)
 
 
 def ncps_sequence(
@@ -69,54 +53,106 @@ def ncps_sequence(
     return torch.stack(outputs), h
 
 
-def reversed_layers(h: Tensor, cell: CfC) -> Tensor:
-    """Between our order of neurons, motor first, and ncps', motor last."""
-    return torch.cat([h[:, neurons.start : neurons.stop] for neurons in cell.wiring.layers], 1)
+def gradients(cell: nn.Module, results: tuple[Tensor, Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    """Those of a random loss by the inputs; the parameters of the cell keep theirs."""
+    for tensor in (*inputs, *cell.parameters()):
+        tensor.grad = None
+    generator = torch.Generator().manual_seed(0)
+    weights = (torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value) for value in results)
+    torch.stack([(value * weight).sum() for value, weight in zip(results, weights, strict=True)]).sum().backward()
+    return [tensor.grad.clone() for tensor in inputs]
+
+
+def imported_gradients(cell: nn.Module) -> dict[str, Tensor]:
+    """The gradients of ncps' parameters in the places of ours: imported as if they were weights."""
+    twin = copy.deepcopy(cell)
+    for own, parameter in zip(twin.parameters(), cell.parameters(), strict=True):
+        if parameter.grad is not None:
+            own.data = parameter.grad
+    return dict(import_ncps(twin).named_parameters())
 
 
 def relative(value: Tensor, expected: Tensor) -> float:
     return ((value - expected).abs().max() / expected.abs().max().clamp_min(1e-3)).item()
 
 
+def assert_equals_ncps(
+    theirs: nn.Module, ours: CfC, x: Tensor, h: Tensor, dt: Tensor | None, reset: Tensor | None
+) -> None:
+    """Outputs, last state, and every gradient."""
+    value_tolerance, gradient_tolerance = TOLERANCE[x.dtype]
+    inputs = [tensor.requires_grad_() for tensor in (x, h, dt) if tensor is not None]
+    expected_y, expected_final = ncps_sequence(theirs, x, by_layers(h, ours), dt, reset)
+    expected_gradients = gradients(theirs, (expected_y[..., : ours.output_size], expected_final), inputs)
+    y, final = ours.sequence(x, h, dt, reset)
+    final = by_layers(final, ours)
+    found = gradients(ours, (y, final), inputs)
+    assert relative(y, expected_y[..., : ours.output_size]) < value_tolerance
+    assert relative(final, expected_final) < value_tolerance
+    for gradient, expected in zip(found, expected_gradients, strict=True):
+        assert relative(gradient, expected) < gradient_tolerance
+    by_name = imported_gradients(theirs)
+    for name, parameter in ours.named_parameters():
+        assert relative(parameter.grad, by_name[name]) < gradient_tolerance, name
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
 @pytest.mark.parametrize("backend", ["torch", "numba"])
-@pytest.mark.parametrize("pair", [dense_pair, ncp_pair])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", [dense, deep, no_backbone, ncp])
 @pytest.mark.parametrize("elapsed", [False, True], ids=["constant-period", "elapsed-time"])
-@pytest.mark.parametrize("steps, rows, resets", [(9, 5, True), (7, 16, False), (1, 4, True), (6, 1, True)])
 def test_sequences_and_gradients_are_those_of_the_ncps_cell(
-    dtype: torch.dtype, backend: str, pair, elapsed: bool, steps: int, rows: int, resets: bool
+    dtype: torch.dtype, backend: str, mode: str, form, elapsed: bool
 ) -> None:
-    torch.manual_seed(steps)
-    ours, theirs, layers = pair(6, 16, dtype, backend)
-    x = torch.randn(steps, rows, 6, dtype=dtype, requires_grad=True)
-    h = torch.rand(rows, 16, dtype=dtype).sub(0.5).requires_grad_()
-    dt = (PERIOD * (0.2 + 2 * torch.rand(steps, rows, dtype=dtype))).requires_grad_() if elapsed else None
-    reset = (torch.rand(steps, rows) < 0.3).to(dtype) if resets else None
-    inputs = [x, h] if dt is None else [x, h, dt]
+    torch.manual_seed(7)
+    theirs = form(mode).to(dtype)
+    steps, rows = 7, 5
+    dt = PERIOD * (0.2 + 2 * torch.rand(steps, rows, dtype=dtype)) if elapsed else None
+    reset = (torch.rand(steps, rows) < 0.3).to(dtype)
+    x, h = torch.randn(steps, rows, 6, dtype=dtype), torch.rand(rows, 16, dtype=dtype).sub(0.5)
+    assert_equals_ncps(theirs, import_ncps(theirs, PERIOD, backend), x, h, dt, reset)
 
-    results = []
-    for run in (
-        lambda: ours.sequence(x, h, dt, reset),
-        lambda: ncps_sequence(theirs, x, reversed_layers(h, ours), dt, reset),
-    ):
-        for tensor in inputs:
-            tensor.grad = None
-        y, final = run()
-        torch.manual_seed(0)
-        loss = (y * torch.randn_like(y)).sum() + final.square().sum()
-        loss.backward()
-        results.append(([y.detach(), final.detach()], [tensor.grad.clone() for tensor in inputs]))
-    (values, gradients), (expected_values, expected_gradients) = results
-    values[1] = reversed_layers(values[1], ours)
-    gradients += [p.grad for layer in ours.layers for p in layer.heads.parameters()]
-    expected_gradients += head_gradients(layers)
-    if ours.layers[0].backbone is not None:
-        gradients += [p.grad for p in ours.layers[0].backbone.parameters()]
-        expected_gradients += [p.grad for p in theirs.backbone.parameters()]
 
-    value_tolerance, gradient_tolerance = TOLERANCE[dtype]
-    assert max(map(relative, values, expected_values)) < value_tolerance
-    assert max(map(relative, gradients, expected_gradients)) < gradient_tolerance
+@settings(max_examples=40, deadline=None)
+@given(
+    steps=st.integers(1, 5),
+    rows=st.integers(1, 6),
+    inputs=st.integers(1, 4),
+    units=st.integers(6, 12),
+    mode=st.sampled_from(MODES),
+    density=st.sampled_from([0.0, 0.3, 1.0]),
+    backend=st.sampled_from(["torch", "numba"]),
+    seed=st.integers(0, 99),
+)
+def test_any_size_and_any_wiring_is_as_in_ncps_even_one_with_layers_that_nothing_reaches(
+    steps: int, rows: int, inputs: int, units: int, mode: str, density: float, backend: str, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    wiring = AutoNCP(units, 2, seed=seed)
+    wiring.build(inputs)
+    kept = np.random.default_rng(seed)
+    for name in ("sensory_adjacency_matrix", "adjacency_matrix"):
+        matrix = getattr(wiring, name)
+        setattr(wiring, name, matrix * (kept.random(matrix.shape) < density))
+    theirs = WiredCfCCell(None, wiring, mode).double()
+    ours = import_ncps(theirs, PERIOD, backend)
+    x, h = torch.randn(steps, rows, inputs).double(), torch.randn(rows, units).double()
+    assert_equals_ncps(theirs, ours, x, h, PERIOD * (0.1 + torch.rand(steps, rows).double()), None)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("options", [{"backbone_units": 4, "backbone_layers": 2}, {"wiring": Wiring.auto_ncp(2, 6, 1)}])
+def test_the_gradients_are_those_of_finite_differences(mode: str, options: dict) -> None:
+    torch.manual_seed(0)
+    cell = CfC(2, 6, mode=mode, **options).double()
+    x, h, periods = torch.randn(3, 2, 2).double(), torch.randn(2, 6).double(), 0.3 + torch.rand(3, 2).double()
+    inputs = [tensor.requires_grad_() for tensor in (x, h, periods)]
+    reset = torch.tensor([[0, 0], [1, 0], [0, 0]])
+
+    def run(x: Tensor, h: Tensor, periods: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+        return cell.sequence(x, h, periods * cell.period, reset)
+
+    assert torch.autograd.gradcheck(run, (*inputs, *cell.parameters()), atol=1e-7)
 
 
 def test_numba_matches_torch_at_the_size_of_a_training_batch() -> None:
@@ -132,15 +168,20 @@ def test_numba_matches_torch_at_the_size_of_a_training_batch() -> None:
         assert relative(ours.grad, reference.grad) < 1e-4
 
 
-def test_the_wiring_masks_all_heads_and_only_the_inputs_of_a_layer() -> None:
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("compat, masked", [(None, 4), ("ncps", 2)])
+def test_the_wiring_masks_all_heads_or_two_and_only_the_inputs_of_a_layer(
+    mode: str, compat: str | None, masked: int
+) -> None:
     wiring = Wiring.auto_ncp(5, 12, 2)
-    cell = CfC(5, 12, wiring)
+    cell = CfC(5, 12, wiring, mode=mode, compat=compat)
     cell.sequence(torch.randn(3, 2, 5), cell.initial_state(2))[0].square().sum().backward()
     for layer, synapses in zip(cell.layers, wiring.layer_synapses, strict=True):
-        gradient = layer.heads.weight.grad.view(4, layer.units, -1)
+        gradient = layer.heads.weight.grad.view(-1, layer.units, sum(synapses.shape))
         absent = torch.from_numpy(~synapses.T)
-        assert (gradient[:, :, : layer.input_size][:, absent] == 0).all()
-        assert (gradient[:, :, layer.input_size :] != 0).any()
+        for k, head in enumerate(gradient):
+            assert (head[:, : layer.input_size][absent] == 0).all() == (k < masked)
+            assert (head[:, layer.input_size :] != 0).any()
 
 
 def test_the_output_of_an_ncp_is_its_motor_neurons() -> None:
@@ -158,38 +199,20 @@ def test_elapsed_time_counts_in_periods() -> None:
     torch.testing.assert_close(fast.sequence(x, h, dt * 0.01)[0], slow.sequence(x, h, dt * 0.1)[0])
 
 
-@pytest.mark.parametrize("backend", ["torch", "numba"])
-def test_times_of_another_precision_leave_the_cell_its_own(backend: str) -> None:
-    cell = CfC(3, 8, backend=backend)
-    x, dt = torch.randn(4, 2, 3), torch.rand(4, 2, dtype=torch.float64)
-    y, h = cell.sequence(x, cell.initial_state(2), dt)
-    assert y.dtype == h.dtype == torch.float32
-    torch.testing.assert_close(y, cell.sequence(x, cell.initial_state(2), dt.float())[0])
+def test_graphs_that_live_at_once_do_not_share_their_memory() -> None:
+    torch.manual_seed(0)
+    cell = CfC(3, 8, backbone_units=5, backend="numba")
+    inputs = [torch.randn(4, 2, 3) for _ in range(3)]
 
+    def loss(x: Tensor) -> Tensor:
+        return cell.sequence(x, cell.initial_state(2))[0].square().sum()
 
-@pytest.mark.parametrize("backend", ["torch", "numba"])
-def test_a_reset_forgets_even_a_state_that_is_not_finite(backend: str) -> None:
-    cell = CfC(3, 8, backend=backend)
-    h = torch.full((2, 8), float("nan"))
-    y, _ = cell.sequence(torch.randn(4, 2, 3), h, reset=torch.tensor([[1, 0]] + [[0, 0]] * 3))
-    assert torch.isfinite(y[:, 0]).all() and torch.isnan(y[:, 1]).all()
-
-
-def test_inputs_of_any_memory_layout_are_accepted() -> None:
-    cell = CfC(3, 8, backend="numba")
-    x, dt = torch.randn(2, 5, 3), torch.rand(2, 5)
-    y, _ = cell.sequence(x.transpose(0, 1), cell.initial_state(2), dt.T)
-    expected, _ = cell.sequence(x.transpose(0, 1).contiguous(), cell.initial_state(2), dt.T.contiguous())
-    assert torch.equal(y, expected)
-
-
-def test_a_copy_and_a_second_backward_pass_work() -> None:
-    cell = copy.deepcopy(CfC(3, 8, backend="numba"))
-    y, _ = cell.sequence(torch.randn(4, 2, 3), cell.initial_state(2))
-    loss = y.square().sum()
-    first = torch.autograd.grad(loss, list(cell.parameters()), retain_graph=True)
-    second = torch.autograd.grad(loss, list(cell.parameters()))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    parameters = list(cell.parameters())
+    expected = [torch.autograd.grad(loss(x), parameters) for x in inputs]
+    losses = [loss(x) for x in inputs]
+    for x, one in reversed(list(zip(expected, losses, strict=True))):
+        found = torch.autograd.grad(one, parameters)
+        assert all(torch.equal(a, b) for a, b in zip(found, x, strict=True))
 
 
 def test_initial_weights_have_the_spread_of_separate_heads() -> None:
@@ -199,45 +222,35 @@ def test_initial_weights_have_the_spread_of_separate_heads() -> None:
     assert 0.95 * bound < largest <= bound
 
 
+def test_a_dense_wiring_with_few_outputs_survives_the_configuration() -> None:
+    cell = CfC.from_config(CfC(3, 8, Wiring.dense(3, 8, outputs=2)).config)
+    assert cell.output_size == 2 and cell.wiring == Wiring.dense(3, 8, outputs=2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+@pytest.mark.parametrize("mode", MODES)
+def test_on_a_gpu_the_torch_path_computes_the_same(mode: str) -> None:
+    torch.manual_seed(0)
+    cell = CfC(3, 8, backbone_units=6, mode=mode).double()
+    x, dt = torch.randn(5, 4, 3).double(), 0.01 + 0.03 * torch.rand(5, 4).double()
+    expected, _ = cell.sequence(x, cell.initial_state(4), dt)
+    cell.cuda()
+    y, h = cell.sequence(x.cuda(), cell.initial_state(4), dt.cuda())
+    assert y.is_cuda and h.is_cuda
+    torch.testing.assert_close(y.cpu(), expected)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"backend": "cuda"}, "choose one of auto, torch, numba"),
         ({"backbone_units": 0}, "backbone_units"),
+        ({"backbone_units": 5, "backbone_layers": 0}, "backbone_layers must be at least 1"),
         ({"wiring": Wiring.dense(4, 8)}, "the wiring has 4 inputs and 8 units, the cell 3 and 8"),
         ({"wiring": Wiring.auto_ncp(3, 8, 2), "backbone_units": 5}, "None on a sparse one"),
+        ({"mode": "gated"}, "choose one of default, pure, no_gate"),
+        ({"compat": "keras"}, "None or 'ncps'"),
     ],
 )
 def test_a_wrong_configuration_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CfC(3, 8, **options)
-
-
-@pytest.mark.parametrize(
-    "cause", ['sys.modules["numba"] = None', 'os.environ["NUMBA_DISABLE_JIT"] = "1"'], ids=["missing", "disabled"]
-)
-def test_without_numba_sequences_use_torch_and_say_so_once(cause: str) -> None:
-    program = (
-        f"import os, sys, warnings; {cause}"
-        + """
-import torch
-from undrift.policies import CfC
-cell = CfC(3, 4)
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    for _ in range(3):
-        y, _ = cell.sequence(torch.ones(5, 2, 3), cell.initial_state(2))
-reference = CfC(3, 4, backend="torch")
-reference.load_state_dict(cell.state_dict())
-assert torch.equal(y, reference.sequence(torch.ones(5, 2, 3), cell.initial_state(2))[0])
-assert [w.category for w in caught] == [RuntimeWarning], caught
-assert "numba" in str(caught[0].message).lower() and "backend='torch'" in str(caught[0].message)
-try:
-    CfC(3, 4, backend="numba").sequence(torch.ones(5, 2, 3), cell.initial_state(2))
-except RuntimeError as error:
-    assert "choose 'auto' or 'torch'" in str(error)
-else:
-    raise AssertionError("backend='numba' must not fall back")
-"""
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)

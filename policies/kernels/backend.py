@@ -1,0 +1,145 @@
+"""Which backend a cell computes with, and what its kernels are compiled by; numpy and numba only.
+
+A kernel is written once, as loops in Python. Where numba works they are compiled; where it is missing or fails the same
+functions run as plain Python, correct and slow, and sequences are left to torch. One warning says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BACKENDS = ("auto", "torch", "numba")
+
+#: The cells that can be deployed: `kernels/<name>.py` holds `prepare`, `step` and `compile_for`.
+KERNELS = ("cfc", "diagonal", "gru", "lstm", "ltc", "mixed_memory", "reservoir")
+
+# no "nnan": a NaN must come out as NaN
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+
+
+def _one() -> int:
+    return 1
+
+
+def _find_numba() -> tuple[Any, str]:
+    """numba, tried on a function; or None, and why it does not work here."""
+    try:
+        import numba
+
+        numba.njit(_one, cache=True)()
+    except Exception as error:  # noqa: BLE001 - whatever stops a compiler, plain Python still computes
+        return None, f"{type(error).__name__}: {error}"
+    return (None, "NUMBA_DISABLE_JIT is set") if numba.config.DISABLE_JIT else (numba, "")
+
+
+numba, _TROUBLE = _find_numba()
+_HELPERS = hashlib.sha256(Path(__file__).with_name("arithmetic.py").read_bytes()).digest()
+
+
+def helper(function: Callable[..., Any]) -> Any:
+    """A function that kernels call, compiled into them."""
+    return function if numba is None else numba.njit(**_OPTIONS)(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """A function that Python calls; its compiled code is kept on disk for later processes."""
+    if numba is None:
+        return function
+    compiled = numba.njit(cache=True, **_OPTIONS)(function)
+    # What is kept is valid while the file of the kernel is unchanged, says numba; here, that of its helpers as well.
+    compiled._cache._cache_file._source_stamp += _HELPERS
+    return compiled
+
+
+def check_backend(backend: str) -> None:
+    """Raise a ValueError where there is no such backend."""
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+
+
+def choose(backend: str, name: str, x: Any) -> ModuleType | None:
+    """The kernels that the cell of this name runs a sequence x (a torch tensor) on; None: torch.
+
+    Raises RuntimeError where the backend is "numba" and numba does not work here.
+    """
+    dtype = str(x.dtype).removeprefix("torch.")
+    if backend == "torch" or x.device.type != "cpu" or dtype not in ("float32", "float64"):
+        return None
+    kernels = available(name, dtype)
+    if kernels is None and backend == "numba":
+        raise RuntimeError("backend 'numba' does not work here (see the warning); choose 'auto' or 'torch'")
+    return kernels
+
+
+@cache
+def available(name: str, dtype: str) -> ModuleType | None:
+    """The compiled kernels of a cell for "float32" or "float64"; None, with one warning, where numba is missing or fails."""
+    if numba is None:
+        warn_of_plain_python()
+        return None
+    kernels = import_module(f".{name}", __package__)
+    try:
+        kernels.compile_for(dtype)
+    except Exception as error:  # noqa: BLE001 - whatever stops a compiler, torch still computes
+        _warn(f"{type(error).__name__}: {error}")
+        return None
+    return kernels
+
+
+def warn_of_plain_python() -> None:
+    """Warn, the first time, where numba is missing or fails."""
+    if numba is None:
+        _warn(_TROUBLE)
+
+
+@cache
+def _warn(trouble: str) -> None:
+    warnings.warn(
+        f"numba does not work here ({trouble}): sequences are computed by torch, and deployed steps by plain Python, which "
+        "takes milliseconds. Reinstall numba (`undrift doctor` says how), or choose backend='torch' for cells.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def compile_kernels(
+    names: Iterable[str] = (*KERNELS, "actor"),
+    dtype: str = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Compile kernels ahead of their use, or load what was compiled before. The first time on a machine takes a while.
+
+    Parameters
+    ----------
+    names : cells, and "actor" for deployed policies; all of them, if not told.
+    dtype : "float32" or "float64".
+    progress : called before the first and after each, with how many are done and how many there are.
+    """
+    names = tuple(names)
+    for done, name in enumerate(names):
+        if progress is not None:
+            progress(done, len(names))
+        available(name, dtype)
+    if progress is not None:
+        progress(len(names), len(names))
+
+
+def check_tensors(tensors: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise a ValueError that names the tensor which is missing, unknown, not of the expected shape or not finite."""
+    if wrong := sorted(set(expected) ^ set(tensors)):
+        raise ValueError(f"tensor {wrong[0]!r} is {'missing' if wrong[0] in expected else 'unknown'}")
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            raise ValueError(f"tensor {name!r} must be {list(shape)}, got {list(tensors[name].shape)}")
+        if not np.isfinite(tensors[name]).all():
+            raise ValueError(f"tensor {name!r} holds values that are not finite")
