@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from .prepared import PreparedCell, prepared
 from .wiring import Wiring
 
 
@@ -114,6 +115,10 @@ class Cell(nn.Module, ABC):
         self._check_sequence(x, h, dt, reset, present)
         states = self.states(x, h, dt, reset) if present is None else self._sampled(x, h, dt, reset, present.bool())
         return self.output(states), states[-1]
+
+    def prepared(self) -> PreparedCell:
+        """The cell with its present weights prepared for single steps without torch; see `PreparedCell`."""
+        return prepared(self)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """The state at the start of an episode: zeros [batch_size, H]."""

@@ -52,6 +52,14 @@ def _add_rows(bias, y):
 
 
 @helper
+def _add_both(bias, product, y):
+    for b in range(y.shape[0]):
+        row, own = y[b], product[b]
+        for i in range(row.size):
+            row[i] = row[i] + bias[i] + own[i]
+
+
+@helper
 def _lecun_tanh(x):
     gain, slope = x.dtype.type(LECUN_GAIN), x.dtype.type(LECUN_SLOPE)
     for i in range(x.size):
@@ -175,8 +183,7 @@ def forward(
         copy(before.ravel(), entering[t].ravel())
         _reset_rows(entering[t], reset[t])
         _multiply(entering[t], recurrent, product)
-        _add_rows(bias, first[t])
-        add(product.ravel(), first[t].ravel())
+        _add_both(bias, product, first[t])
         if backbone:
             _lecun_tanh(first[t].ravel())
             z = first[t]

@@ -6,7 +6,6 @@ import torch
 
 from undrift.policies import check_cell
 from undrift.policies.cells.reservoir import Reservoir
-from undrift.policies.prepared import prepared
 
 PERIOD = 0.02
 
@@ -78,8 +77,8 @@ def test_prepared_steps_are_those_of_the_cell(leak: float) -> None:
     cell = Reservoir(5, 33, leak=leak).double()
     x, h, dt = rng.normal(size=(4, 5)), rng.normal(size=(4, 33)), rng.uniform(0.0, 0.1, 4)
     expected = cell.step(*map(torch.from_numpy, (x, h, dt))).numpy()
-    np.testing.assert_allclose(prepared(cell).step(x, h, dt), expected, rtol=1e-12, atol=1e-14)
-    single = prepared(cell.float())
+    np.testing.assert_allclose(cell.prepared().step(x, h, dt), expected, rtol=1e-12, atol=1e-14)
+    single = cell.float().prepared()
     np.testing.assert_allclose(single.step(x, h, dt), expected, atol=2e-6)
     alone = np.vstack([single.step(x[b : b + 1], h[b : b + 1], dt[b : b + 1]) for b in range(4)])
     np.testing.assert_array_equal(single.step(x, h, dt), alone)
