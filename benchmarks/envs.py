@@ -1,23 +1,26 @@
-"""Control steps per second of the environments, beside MuJoCo's own step and other drone simulators. One thread."""
+"""Control steps per second of every environment, beside MuJoCo's own step and other drone simulators.
+
+`outside_mujoco` is the share of the time that is not spent in MuJoCo's step.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 
 import gymnasium
 import numpy as np
 from _report import Row, arguments, report
-from mujoco.batch import Batch
 
 from undrift import envs
-from undrift.envs.drone import physics
+from undrift.envs.drone.clearance import IN_FREE_FLIGHT
+from undrift.envs.registry import ENVIRONMENTS
 
 BATCH = 64
-CONTROL_HZ = 50
 REPEATS = 5
 
 Workload = tuple[Callable[[], bool], Callable[[], object]]
@@ -43,10 +46,23 @@ def steps_per_s(workload: Workload, per_call: int, seconds: float) -> float:
     return best
 
 
-def batch_of_64() -> Workload:
-    """DroneTrack as training steps it: 64 simulations; the resets of those that end are part of the step."""
-    env = envs.make_batch("DroneTrack", BATCH, seed=0)
-    actions = np.random.default_rng(0).uniform(-0.2, 0.2, (BATCH, 4))
+def own(env_id: str, seconds: float) -> list[Row]:
+    """The rows of one of our environments: a batch on one thread and on two, and a single one."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "-", env_id.removeprefix("undrift/").removesuffix("-v0")).lower()
+    rows = []
+    for threads, suffix in ((1, "batch64-1thread"), (2, "batch64-2threads")):
+        env = envs.make_batch(env_id, BATCH, seed=0, threads=threads)
+        rate = steps_per_s(as_trained(env), BATCH, seconds)
+        rows.append({"name": f"{name}-{suffix}", "steps_per_s": rate, "outside_mujoco": outside_mujoco(env, seconds)})
+    single = gymnasium.make(f"undrift.envs:{env_id}", disable_env_checker=True)
+    rate = steps_per_s(one(single), 1, seconds)
+    share = outside_mujoco(single.unwrapped.batch_env, seconds)
+    return [*rows, {"name": f"{name}-single", "steps_per_s": rate, "outside_mujoco": share}]
+
+
+def as_trained(env: envs.BatchEnv) -> Workload:
+    """Steps under small actions; the resets of the simulations that end are part of the step."""
+    actions = np.random.default_rng(0).uniform(-0.2, 0.2, (env.num_envs, len(env.action_names)))
 
     def step() -> bool:
         _, _, terminated, truncated, _ = env.step(actions)
@@ -56,6 +72,26 @@ def batch_of_64() -> Workload:
         return False
 
     return step, env.reset
+
+
+def outside_mujoco(env: envs.BatchEnv, seconds: float) -> float:
+    """Share of the time of `as_trained` that is not spent in MuJoCo's step."""
+    (step, reset), mujoco_step, inside = as_trained(env), env.batch.step, 0.0
+
+    def timed(*args: object, **kwargs: object) -> None:
+        nonlocal inside
+        begin = time.perf_counter()
+        mujoco_step(*args, **kwargs)
+        inside += time.perf_counter() - begin
+
+    env.batch.step = timed  # type: ignore[method-assign]
+    reset()
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds / REPEATS:
+        step()
+    elapsed = time.perf_counter() - begin
+    del env.batch.step
+    return 1.0 - inside / elapsed
 
 
 def one(env: gymnasium.Env) -> Workload:
@@ -70,19 +106,15 @@ def one(env: gymnasium.Env) -> Workload:
     return step, env.reset
 
 
-def drone_track() -> Workload:
-    return one(gymnasium.make("undrift.envs:undrift/DroneTrack-v0", disable_env_checker=True))
-
-
-def mujoco_alone() -> Workload:
-    """The drone's model and nothing else: as many physics steps per control step, hovering."""
-    model = physics.load_model()
-    batch = Batch(model, nsim=BATCH, nthread=1)
-    batch.bind("ctrl")[:] = 0.25 * physics.MASS * physics.GRAVITY
-    substeps = round(1 / (CONTROL_HZ * model.opt.timestep))
+def mujoco_alone(threads: int, flags: int) -> Workload:
+    """DroneTrack's model and nothing else: as many physics steps per control step, hovering."""
+    env = envs.make_batch("DroneTrack", BATCH, seed=0, threads=threads)
+    for index in range(BATCH):
+        env.place(index, np.array([0.0, 0.0, 3.0]))
+    env.batch.expand("opt.disableflags")[:] = flags
 
     def step() -> bool:
-        batch.step(nstep=substeps)
+        env.batch.step(nstep=env.substeps)
         return False
 
     return step, lambda: None
@@ -120,14 +152,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="measuring time for each row")
     options = parser.parse_args()
 
-    rows: list[Row] = [
-        {"name": name, "steps_per_s": steps_per_s(workload, per_call, options.seconds)}
-        for name, workload, per_call in (
-            ("drone-track-batch64-1thread", batch_of_64(), BATCH),
-            ("drone-track-single", drone_track(), 1),
-            ("mujoco-step-alone-batch64-1thread", mujoco_alone(), BATCH),
-        )
-    ]
+    rows = [row for env_id in ENVIRONMENTS for row in own(env_id, options.seconds)]
+    for threads, suffix in ((1, "1thread"), (2, "2threads")):
+        for flags, world in ((0, "contacts"), (IN_FREE_FLIGHT, "free-flight")):
+            rate = steps_per_s(mujoco_alone(threads, flags), BATCH, options.seconds)
+            rows.append({"name": f"mujoco-step-alone-{world}-batch64-{suffix}", "steps_per_s": rate})
     skipped = {}
     for name, build in {"gym-pybullet-drones": gym_pybullet_drones, "pyflyt": pyflyt}.items():
         try:

@@ -1,6 +1,9 @@
 """Gymnasium environments in MuJoCo, and the shifts that change them in mid-episode. Importing this registers them."""
 
 from .. import __version__ as __version__
+from .clock import Clock
+from .drone.trajectory import Waypoints
+from .drone.vehicle import VEHICLES, Vehicle, load_vehicle
 from .registry import ENVIRONMENTS, full_id, make_batch, register
 from .scenario import Scenario, make_shift, one_by_one
 from .schedule import SCHEDULES, Abrupt, Always, Schedule
@@ -15,9 +18,11 @@ __all__ = [
     "ENVIRONMENTS",
     "SCHEDULES",
     "SHIFTS",
+    "VEHICLES",
     "Abrupt",
     "Always",
     "BatchEnv",
+    "Clock",
     "GymEnv",
     "MotorLoss",
     "Payload",
@@ -25,8 +30,11 @@ __all__ = [
     "Schedule",
     "Shift",
     "Signals",
+    "Vehicle",
+    "Waypoints",
     "Wind",
     "full_id",
+    "load_vehicle",
     "make_batch",
     "make_shift",
     "one_by_one",

@@ -7,11 +7,14 @@ from typing import Any
 
 import gymnasium
 
+from .drone.gates import DroneGates
+from .drone.hover import DroneHover
+from .drone.reach import DroneReach
 from .drone.track import DroneTrack
 from .shift import Shift
 from .simulation import BatchEnv, GymEnv
 
-ENVIRONMENTS: dict[str, type[BatchEnv]] = {env.id: env for env in (DroneTrack,)}
+ENVIRONMENTS: dict[str, type[BatchEnv]] = {env.id: env for env in (DroneHover, DroneTrack, DroneGates, DroneReach)}
 
 
 def full_id(name: str) -> str:
@@ -42,8 +45,15 @@ def make_batch(
         raise ValueError(f"{kind.id}: {error}. Its arguments are documented in {kind.__module__}.") from error
 
 
-def _make_gym(env_id: str, render_mode: str | None = None, **kwargs: Any) -> GymEnv:
-    return GymEnv(make_batch(env_id, 1, **kwargs), render_mode)
+def _make_gym(
+    env_id: str,
+    render_mode: str | None = None,
+    camera_name: str = "chase",
+    width: int | None = None,
+    height: int | None = None,
+    **kwargs: Any,
+) -> GymEnv:
+    return GymEnv(make_batch(env_id, 1, **kwargs), render_mode, camera_name, width, height)
 
 
 def register() -> None:

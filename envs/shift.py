@@ -39,7 +39,7 @@ class Shift(ABC):
         """Change `plant` for the simulations `ids` [n], from their draws [n, k] and strengths [n] in [0, 1]."""
 
 
-def require(condition: bool, shift: Shift, field_name: str, value: object, valid: str) -> None:
-    """Raise the ValueError that tells a user what a shift's field may be."""
+def require(condition: bool, owner: object, field_name: str, value: object, valid: str) -> None:
+    """Raise the ValueError that tells a user what a field of a shift (a wind field, a sensor) may be."""
     if not condition:
-        raise ValueError(f"{type(shift).__name__}.{field_name} is {value!r}: it must be {valid}.")
+        raise ValueError(f"{type(owner).__name__}.{field_name} is {value!r}: it must be {valid}.")

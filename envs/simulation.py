@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -12,11 +12,18 @@ import numpy as np
 from gymnasium import spaces
 from mujoco.batch import Batch
 
+from .clock import Clock
+from .drawing import Canvas
 from .plant import Plant
+from .rendering import View, picture_size
 from .shift import Shift
 from .signals import Signals
 
-_NOISE_BLOCK = 64
+SUBSTEPS = {50: 5, 100: 4, 200: 2}
+"""Physics steps per control step, by control rate in Hz: at most 4 ms each."""
+
+_BLOCK = 64
+_BAD_VALUES = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADCTRL.value + 1)
 
 
 class BatchEnv(ABC):
@@ -27,11 +34,17 @@ class BatchEnv(ABC):
     """
 
     id: ClassVar[str]
-    observation_names: ClassVar[tuple[str, ...]]
-    action_names: ClassVar[tuple[str, ...]]
-    signals: ClassVar[Signals]
+    observation_names: tuple[str, ...]
     observation_scale: np.ndarray
     """float32 [O]: the typical magnitude of each channel; policies divide by it."""
+    action_names: tuple[str, ...]
+    signals: Signals
+    dt: float
+    """Control period, s."""
+    time: np.ndarray
+    """[N] s since the start of each simulation's episode."""
+    step_duration: np.ndarray
+    """[N] s that the last control step took: `dt` where the clock is regular."""
 
     def __init__(
         self,
@@ -39,29 +52,37 @@ class BatchEnv(ABC):
         body: str,
         num_envs: int,
         *,
+        channels: Mapping[str, float],
+        action_names: Sequence[str],
+        signals: Signals,
         seed: int | None,
         shifts: Sequence[Shift],
         episode_s: float,
         control_hz: int,
-        sensors: int,
+        clock: Clock | None,
+        noises: int,
         threads: int,
         kwargs: Mapping[str, Any],
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs is {num_envs}: a batch holds at least one simulation.")
-        substeps = 1.0 / (control_hz * model.opt.timestep)
-        if abs(substeps - round(substeps)) > 1e-9 or substeps < 1:
-            raise ValueError(
-                f"control_hz is {control_hz}: a control step must be a whole number of physics steps of "
-                f"{model.opt.timestep * 1e3:g} ms (50 and 125 Hz are, for 4 ms)."
-            )
+        if control_hz not in SUBSTEPS:
+            raise ValueError(f"control_hz is {control_hz}: the control rates are {', '.join(map(str, SUBSTEPS))} Hz.")
         if not episode_s > 0:
             raise ValueError(f"episode_s is {episode_s}: an episode lasts a positive time in seconds.")
         self.kwargs = dict(kwargs)
         self.num_envs = num_envs
-        self.model = model
-        self.substeps = round(substeps)
+        self.substeps = SUBSTEPS[control_hz]
         self.dt = 1.0 / control_hz
+        self.clock = clock
+        model.opt.timestep = 1.0 / (control_hz * self.substeps)
+        self.model = model
+        if clock is not None:
+            channels = {**channels, "step_duration": self.dt}
+        self.observation_names = tuple(channels)
+        self.observation_scale = np.array(list(channels.values()), dtype=np.float32)
+        self.action_names = tuple(action_names)
+        self.signals = signals
         self.max_episode_steps = round(episode_s * control_hz)
         self.shifts = tuple(shifts)
         self.observation_space = spaces.Box(-np.inf, np.inf, (len(self.observation_names),), np.float32)
@@ -70,25 +91,31 @@ class BatchEnv(ABC):
         self.plant = Plant(self.batch, model, body)
         self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self.elapsed = np.zeros(num_envs, dtype=np.int64)
+        self.time = np.zeros(num_envs)
+        self.step_duration = np.full(num_envs, self.dt)
+        self._physics_steps = np.zeros(num_envs, dtype=np.int64)
+        self._lengths = np.full((_BLOCK, num_envs), self.substeps)
         self._limit = np.full(num_envs, self.max_episode_steps)
         self.shift_strength = np.zeros((num_envs, len(self.shifts)))
         self._draws: list[np.ndarray] = [np.zeros((num_envs, 0))] * len(self.shifts)
         self._rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(num_envs)]
-        self._noise = np.zeros((num_envs, _NOISE_BLOCK, sensors))
+        self._clock_rngs = list(self._rngs)
+        self._noise = np.zeros((num_envs, _BLOCK, noises))
         self._noise_at = np.zeros(num_envs, dtype=np.int64)
         self._all = np.arange(num_envs)
+        self._warnings = self._bad_values()
 
     @abstractmethod
     def _start(self, index: int, rng: np.random.Generator) -> None:
         """Draw simulation `index`'s task and initial state."""
 
     @abstractmethod
-    def _advance(self, actions: np.ndarray) -> None:
-        """One control step of physics under `actions` [N, A], already finite and within bounds."""
+    def _advance(self, actions: np.ndarray, lengths: np.ndarray) -> None:
+        """One control step under `actions` [N, A], finite and within bounds, of `lengths` [N] physics steps."""
 
     @abstractmethod
     def _observe(self, ids: np.ndarray) -> np.ndarray:
-        """Observations [n, O] float32 of the simulations `ids`, read through the sensors."""
+        """Observations [n, O] float32 of the simulations `ids`, read through the sensors; without the clock's channel."""
 
     @abstractmethod
     def _score(self) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -97,6 +124,14 @@ class BatchEnv(ABC):
     @abstractmethod
     def record(self) -> dict[str, np.ndarray]:
         """What a film needs of the present moment: qpos, wind, payload, motor effectiveness; each [N, ...]."""
+
+    @abstractmethod
+    def draw(self, canvas: Canvas, index: int) -> None:
+        """Add to a picture of simulation `index` what explains it and is no part of its world; `View` calls this."""
+
+    @abstractmethod
+    def outlook(self, index: int) -> np.ndarray:
+        """Level direction [2] in which simulation `index` goes on, where the chase camera looks; short: no matter where."""
 
     def reset(self, seeds: Sequence[int] | None = None, ids: np.ndarray | None = None) -> np.ndarray:
         """Begin new episodes.
@@ -115,14 +150,17 @@ class BatchEnv(ABC):
             for i, seed in zip(ids, seeds, strict=True):
                 self._rngs[i] = np.random.default_rng(seed)
         self.elapsed[ids] = 0
+        self._physics_steps[ids] = 0
+        self.time[ids] = 0.0
+        self.step_duration[ids] = self.dt
         self._limit[ids] = self.max_episode_steps
         self._noise_at[ids] = 0
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        for i in ids:
-            self._start(int(i), self._rngs[i])
+        self._warnings[ids] = self._bad_values()[ids]
+        self._begin(ids)
         self._draw_shifts(ids)
         self._apply_shifts(ids)
-        return self._observe(ids)
+        return self._observation(ids)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """One control step of every simulation. No automatic reset.
@@ -142,17 +180,62 @@ class BatchEnv(ABC):
         if not np.isfinite(actions).all():
             raise ValueError("an action is not finite: clean it before the step (Controller's guard does).")
         self._update_shifts()
-        self._advance(np.clip(actions, -1.0, 1.0))
+        lengths = self._next_lengths()
+        self._advance(np.clip(actions, -1.0, 1.0), lengths)
         self.elapsed += 1
+        self._physics_steps += lengths
+        self.time = self._physics_steps / self.substeps * self.dt
+        self.step_duration = lengths / self.substeps * self.dt
         reward, crashed, info = self._score()
+        crashed |= self._diverged()
         truncated = (self.elapsed >= self._limit) & ~crashed
         info["crashed"] = crashed
         info["shift"] = self.shift_strength.copy()
-        return self._observe(self._all), reward, crashed, truncated, info
+        info["dt"] = self.step_duration.copy()
+        return self._observation(self._all), reward, crashed, truncated, info
 
     def stagger(self) -> None:
         """Cut the running episodes short, each elsewhere, so that a training batch is not truncated all at once."""
         self._limit[:] = 1 + np.arange(self.num_envs) * self.max_episode_steps // self.num_envs
+
+    def _begin(self, ids: np.ndarray) -> None:
+        """Begin the episodes of `ids`: whatever a simulation draws comes from its own stream, or from spawned ones."""
+        for i in ids:
+            self._start(int(i), self._rngs[i])
+        if self.clock is not None:
+            for i in ids:
+                self._clock_rngs[i] = self._rngs[i].spawn(1)[0]
+
+    def _observation(self, ids: np.ndarray) -> np.ndarray:
+        observation = self._observe(ids)
+        if self.clock is None:
+            return observation
+        return np.concatenate([observation, self.step_duration[ids, None].astype(np.float32)], axis=1)
+
+    def _bad_values(self) -> np.ndarray:
+        """[N] how often MuJoCo found a value that is not finite, or huge, in each simulation, and began it anew."""
+        return self.batch.warning[:, _BAD_VALUES, 1].sum(axis=1)
+
+    def _diverged(self) -> np.ndarray:
+        """[N] whether that happened in the last control step."""
+        before, self._warnings = self._warnings, self._bad_values()
+        return self._warnings > before
+
+    def _next_lengths(self) -> np.ndarray:
+        """Physics steps of each simulation's next control step, [N]."""
+        if self.clock is None:
+            return self._lengths[0]
+        position = self.elapsed % _BLOCK
+        for i in np.flatnonzero(position == 0):
+            self._lengths[:, i] = self.clock.draw(self._clock_rngs[i], _BLOCK, self.substeps)
+        return self._lengths[position, self._all]
+
+    def _substeps_of(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
+        """For each physics step of a control step, the simulations that take it."""
+        if self.clock is None:
+            yield from (self._all for _ in range(self.substeps))
+        else:
+            yield from (np.flatnonzero(lengths > k) for k in range(int(lengths.max())))
 
     def _draw_shifts(self, ids: np.ndarray) -> None:
         # Streams of their own: the shifted and the unshifted episode of a seed share everything up to the onset.
@@ -164,7 +247,7 @@ class BatchEnv(ABC):
             self._draws[k][ids] = draws
 
     def _strength(self, ids: np.ndarray) -> np.ndarray:
-        time = self.elapsed[ids] * self.dt
+        time = self.time[ids]
         return np.stack([s.schedule.strength(time) for s in self.shifts], axis=1)
 
     def _apply_shifts(self, ids: np.ndarray) -> None:
@@ -182,9 +265,9 @@ class BatchEnv(ABC):
         if changed.size:
             self._apply_shifts(changed)
 
-    def _sensor_noise(self, ids: np.ndarray) -> np.ndarray:
-        """Standard normal [n, sensors]: the next sample of each simulation's own stream."""
-        position = self._noise_at[ids] % _NOISE_BLOCK
+    def _normals(self, ids: np.ndarray) -> np.ndarray:
+        """Standard normal [n, noises]: the next sample of each simulation's own stream."""
+        position = self._noise_at[ids] % _BLOCK
         for i in ids[position == 0]:
             self._noise[i] = self._rngs[i].standard_normal(self._noise.shape[1:])
         self._noise_at[ids] += 1
@@ -195,13 +278,31 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """A `BatchEnv` of one simulation as a `gymnasium.Env`.
 
     `observation_names`, `observation_scale`, `signals` and `dt` are those of the batch, which is `self.batch_env`.
+
+    Args:
+        batch_env: the batch.
+        render_mode: None, or "rgb_array": `render` gives pictures, as `View` describes them.
+        camera_name: "chase" (640 x 480) or "first_person" (64 x 64), for pictures and policies that see.
+        width: of the pictures in pixels; None is the camera's own.
+        height: likewise.
+
+    Raises:
+        ValueError: an unknown render mode or camera; the message lists the valid ones.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 - declared mutable by gymnasium.Env
 
-    def __init__(self, batch_env: BatchEnv, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        batch_env: BatchEnv,
+        render_mode: str | None = None,
+        camera_name: str = "chase",
+        width: int | None = None,
+        height: int | None = None,
+    ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"unknown render_mode {render_mode!r}; the modes are: None, 'rgb_array'.")
+        self._camera = camera_name, *picture_size(camera_name, width, height)
         self.batch_env = batch_env
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": round(1 / batch_env.dt)}
@@ -211,7 +312,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.observation_scale = batch_env.observation_scale
         self.signals = batch_env.signals
         self.dt = batch_env.dt
-        self._renderer: mujoco.Renderer | None = None
+        self._view: View | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -232,17 +333,19 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         )
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """An RGB picture [480, 640, 3] uint8 from behind the vehicle, with render_mode="rgb_array"."""
+        """The picture of the present moment, uint8 [height, width, 3]; None without a render mode.
+
+        Raises:
+            DrawingUnavailable: this machine has no OpenGL; the message says what to install.
+        """
         if self.render_mode is None:
             return None
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.batch_env.model, 480, 640)
-        data = self.batch_env.batch.get_data(0)
-        mujoco.mj_forward(self.batch_env.model, data)
-        self._renderer.update_scene(data, camera="chase")
-        return self._renderer.render()
+        if self._view is None:
+            self._view = View(self.batch_env, *self._camera)
+        return self._view.draw()
 
     def close(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free the OpenGL context."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None

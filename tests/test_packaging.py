@@ -72,6 +72,7 @@ def test_the_wheel_holds_the_three_folders_and_nothing_else(wheel: Path) -> None
     "name",
     [
         "undrift/envs/drone/drone.xml",
+        "undrift/envs/drone/vehicles/racer.json",
         "undrift/agents/recipes/DroneTrack.json",
         "undrift/agents/reference/policy.json",
         "undrift/agents/reference/policy.safetensors",

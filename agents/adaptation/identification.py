@@ -55,7 +55,8 @@ def fit_nominal_model(
     errors = len(env.signals.tracking)
     tensors["response"] = np.zeros((disturbance_features(np.zeros((1, errors))).shape[1], errors))
     model = NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors)
-    tensors["response"] = _response(policy, model, env_id, env_kwargs, seed)
+    if errors:
+        tensors["response"] = _response(policy, model, env_id, env_kwargs, seed)
     return NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors)
 
 

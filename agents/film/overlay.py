@@ -10,9 +10,10 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ...envs.drone.looks import FAULT
 from ..episode import Episode
 from ..evaluation.metrics import post_shift_rmse
-from .scene import FAULT, colours
+from .scene import colours
 from .take import Take
 
 RGBA = tuple[int, int, int, int]

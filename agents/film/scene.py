@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes.util
-import importlib
-import os
-import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Self
@@ -14,12 +10,15 @@ import mujoco
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from ...envs.drawing import Canvas, Colour, DrawingUnavailable
+from ...envs.drone.looks import draw_payload, rotor_colour
+from ...envs.drone.model import drone_spec
+from ...envs.drone.vehicle import Vehicle, load_vehicle
 from ..episode import Episode
 from .take import Take
 
 FROZEN = (1.0, 0.56, 0.16)
 ADAPTING = (0.16, 0.84, 0.96)
-FAULT = (1.0, 0.10, 0.20)
 DARK = (0.09, 0.10, 0.13)
 ZENITH = (0.06, 0.11, 0.26)
 HORIZON = (0.50, 0.60, 0.74)
@@ -31,23 +30,17 @@ TRAIL_S = 1.6
 AHEAD_S = 0.7
 ELEVATION = -17.0  # degrees
 FOVY = 46.0  # degrees
-PAYLOAD_DENSITY = 320.0  # kg/m³, a parcel
 GRID_REACH = 15  # m, where the haze swallows the floor's lines
 GRID_STRIDE = 3  # m, each line is drawn in pieces of this length, so that it can fade
 STREAKS = 90
 STREAK_BOX = 3.2  # m, half the side of the cube of air that carries streaks
-
-INSTALL = {
-    "egl": "apt-get install libegl1 libopengl0 libgl1-mesa-dri",
-    "osmesa": "apt-get install libosmesa6 libopengl0",
-}
 
 
 class FilmUnavailable(RuntimeError):
     """This machine lacks what a film needs; the message names it and the command that installs it."""
 
 
-def colours(take: Take) -> tuple[tuple[float, float, float], ...]:
+def colours(take: Take) -> tuple[Colour, ...]:
     """An RGB colour in [0, 1] for each episode of a take."""
     if len(take.episodes) == 2:
         return FROZEN, ADAPTING
@@ -71,9 +64,10 @@ class Stage:
 
     def __init__(self, take: Take, size: tuple[int, int], samples: int = 4) -> None:
         self.take, self.size = take, size
-        self.model = _compile(len(take.episodes))
-        self.model.vis.quality.offsamples = samples
-        self.model.vis.global_.offwidth, self.model.vis.global_.offheight = size
+        self.vehicles = [
+            load_vehicle(episode.meta.get("env_kwargs", {}).get("vehicle", "racer")) for episode in take.episodes
+        ]
+        self.model = _compile(self.vehicles)
         self.model.vis.global_.fovy = FOVY
         self.data = mujoco.MjData(self.model)
         self.rotors = [self._paint(i, colour) for i, colour in enumerate(colours(take))]
@@ -84,13 +78,10 @@ class Stage:
         self.air = np.random.default_rng(0).uniform(-STREAK_BOX, STREAK_BOX, (STREAKS, 3))
         self.drift = np.cumsum(take.longest.wind.astype(float), axis=0) * take.dt
 
-        self._gl = _gl_context(size)
-        self._gl.make_current()
-        self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-        self.scene = mujoco.MjvScene(self.model, maxgeom=2000)
-        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_HAZE):
-            self.scene.flags[flag] = False
+        try:
+            self.canvas = Canvas(self.model, size, samples)
+        except DrawingUnavailable as error:
+            raise FilmUnavailable(f"no film: {error}, then film the saved episodes with `undrift render`") from error
 
     @property
     def vehicle_mass(self) -> float:
@@ -99,25 +90,16 @@ class Stage:
 
     def draw(self, step: int) -> np.ndarray:
         """The picture after a control step: uint8 [height, width, 3]."""
-        width, height = self.size
         for i, episode in enumerate(self.take.episodes):
             self._pose(i, episode, step)
         mujoco.mj_forward(self.model, self.data)
-        everything = mujoco.mjtCatBit.mjCAT_ALL.value
-        mujoco.mjv_updateScene(
-            self.model, self.data, mujoco.MjvOption(), None, self._camera(step), everything, self.scene
-        )
+        self.canvas.begin(self.data, self._camera(step))
         self._draw_grid(step)
         for i, episode in enumerate(self.take.episodes):
             self._draw_path(i, step)
             self._draw_flight(i, episode, step)
         self._draw_wind(step)
-        pixels = np.empty((height, width, 3), np.uint8)
-        viewport = mujoco.MjrRect(0, 0, width, height)
-        self._gl.make_current()
-        mujoco.mjr_render(viewport, self.scene, self._context)
-        mujoco.mjr_readPixels(pixels, None, viewport, self._context)
-        return pixels[::-1]
+        return self.canvas.picture()
 
     def position(self, index: int, step: int) -> np.ndarray:
         """Where an episode's drone is drawn, world frame, m [3]."""
@@ -129,20 +111,10 @@ class Stage:
         places = []
         for index in range(len(self.take.episodes)):
             here, ghost = self.position(index, step), self.data.joint(f"{index}_ghost_drone").qpos[:3]
-            places.append(self.project(here + [0, 0, 0.11 + np.clip(ghost[2] - here[2], 0, 0.2)]))
+            places.append(self.canvas.project(here + [0, 0, 0.11 + np.clip(ghost[2] - here[2], 0, 0.2)]))
         return places
 
-    def project(self, point: np.ndarray) -> tuple[float, float]:
-        """Pixel (x, y) of a world point in the picture last drawn."""
-        cameras = self.scene.camera
-        eye = (np.array(cameras[0].pos) + np.array(cameras[1].pos)) / 2
-        forward, up = np.array(cameras[0].forward), np.array(cameras[0].up)
-        offset = point - eye
-        width, height = self.size
-        focal = height / 2 / np.tan(np.radians(FOVY) / 2) / max(offset @ forward, 1e-3)
-        return width / 2 + focal * (offset @ np.cross(forward, up)), height / 2 - focal * (offset @ up)
-
-    def _paint(self, index: int, colour: tuple[float, float, float]) -> list[Any]:
+    def _paint(self, index: int, colour: Colour) -> list[Any]:
         """Colour one drone and its ghost; returns the drone's rotor discs, which change colour as motors weaken."""
         self.model.material(f"{index}_accent").rgba = (*colour, 1)
         self.model.material(f"{index}_frame").rgba = (*(0.45 * np.array(colour) + 0.55 * np.array(DARK)), 1)
@@ -162,10 +134,9 @@ class Stage:
             joint = self.data.joint(name)
             joint.qpos = pose
             joint.qpos[:3] += self.lanes[index]
-        healthy = np.array(colours(self.take)[index])
+        healthy = colours(self.take)[index]
         for disc, left in zip(self.rotors[index], episode.motor_effectiveness[row], strict=True):
-            fault = np.clip(2 * (1 - left), 0, 1)
-            disc.rgba = (*((1 - fault) * healthy + fault * np.array(FAULT)), 0.38 + 0.42 * fault)
+            disc.rgba = rotor_colour(healthy, left)
 
     def _camera(self, step: int) -> mujoco.MjvCamera:
         camera = mujoco.MjvCamera()
@@ -183,14 +154,14 @@ class Stage:
         clear = 1 - np.linalg.norm(offset, axis=1) / GRID_REACH
         shown = (clear > 0.03) & (offset @ self.across[1] > np.abs(offset @ self.across[0]) - 2 * GRID_STRIDE)
         for piece, alpha in zip(pieces[shown], clear[shown], strict=True):
-            self._lines(piece, GRID, np.full(2, alpha), 1.3)
+            self.canvas.lines(piece, GRID, np.full(2, alpha), 1.3)
 
     def _draw_path(self, index: int, step: int) -> None:
         """The reference, from where it was to a little ahead."""
         behind, ahead = round(TRAIL_S / self.take.dt), round(AHEAD_S / self.take.dt)
         steps = self._every(max(step - behind, 0), min(step + ahead, self.take.steps - 1))
         alpha = np.clip(1.2 - np.maximum((step - steps) / behind, (steps - step) / ahead), 0.0, 0.65)
-        self._lines(self.take.longest.reference[steps] + self.lanes[index], (1, 1, 1), alpha, 1.6)
+        self.canvas.lines(self.take.longest.reference[steps] + self.lanes[index], (1, 1, 1), alpha, 1.6)
 
     def _draw_flight(self, index: int, episode: Episode, step: int) -> None:
         """The trail, the payload, and the line from where the drone should be to where it is."""
@@ -198,20 +169,13 @@ class Stage:
         steps = self._every(max(row - round(TRAIL_S / self.take.dt), 0), row)
         trail = episode.qpos[steps, :3] + self.lanes[index]
         colour = colours(self.take)[index]
-        self._lines(trail, colour, np.linspace(0.0, 1.0, len(steps)), 5.0)
+        self.canvas.lines(trail, colour, np.linspace(0.0, 1.0, len(steps)), 5.0)
         if not self.take.crashed(episode, step):
             ghost = self.data.joint(f"{index}_ghost_drone").qpos[:3]
-            self._lines(np.stack([ghost, self.position(index, step)]), colour, np.ones(2), 2.5)
+            self.canvas.lines(np.stack([ghost, self.position(index, step)]), colour, np.ones(2), 2.5)
         if episode.payload[row] > 1e-3:
-            self._draw_payload(self.data.body(f"{index}_drone"), float(episode.payload[row]))
-
-    def _draw_payload(self, drone: Any, mass: float) -> None:
-        """A parcel slung under the drone, its volume in proportion to its mass in kg."""
-        half = (mass / PAYLOAD_DENSITY) ** (1 / 3) / 2
-        below = drone.xpos + drone.xmat.reshape(3, 3) @ np.array([0, 0, -0.045 - half])
-        tape = np.array([1.02, 0.2, 1.02]) * half
-        self._geom(mujoco.mjtGeom.mjGEOM_BOX, [half] * 3, below, drone.xmat, (0.80, 0.60, 0.36, 1))
-        self._geom(mujoco.mjtGeom.mjGEOM_BOX, tape, below, drone.xmat, (0.93, 0.88, 0.75, 1))
+            drone = self.data.body(f"{index}_drone")
+            draw_payload(self.canvas, self.vehicles[index], drone.xpos, drone.xmat, float(episode.payload[row]))
 
     def _every(self, first: int, last: int) -> np.ndarray:
         """Control steps from first to last that carve a curve finely enough, 40 ms apart; always the same ones, and last."""
@@ -230,28 +194,11 @@ class Stage:
         seen = fade > 0.05
         for head, alpha in zip(heads[seen], 0.8 * fade[seen], strict=True):
             points = np.stack([head - 0.08 * wind, head - 0.03 * wind, head])
-            self._lines(points, (0.92, 0.97, 1.0), alpha * np.array([0.0, 0.35, 1.0]), 1.7)
-
-    def _lines(self, points: np.ndarray, colour: tuple[float, float, float], alpha: np.ndarray, width: float) -> None:
-        """Connect points [N, 3] by lines of a width in pixels at 720 lines; ``alpha`` [N] fades them."""
-        pixels = width * self.size[1] / 720
-        for start, end, opacity in zip(points[:-1], points[1:], alpha[1:], strict=True):
-            geom = self._geom(mujoco.mjtGeom.mjGEOM_LINE, np.zeros(3), np.zeros(3), np.eye(3), (*colour, opacity))
-            geom.emission = 1.0
-            mujoco.mjv_connector(geom, mujoco.mjtGeom.mjGEOM_LINE.value, pixels, start.astype(float), end.astype(float))
-
-    def _geom(self, kind: Any, size: Any, position: np.ndarray, rotation: np.ndarray, rgba: Any) -> mujoco.MjvGeom:
-        geom = self.scene.geoms[self.scene.ngeom]
-        mujoco.mjv_initGeom(
-            geom, kind.value, np.asarray(size, float), position, np.ravel(rotation), np.asarray(rgba, np.float32)
-        )
-        self.scene.ngeom += 1
-        return geom
+            self.canvas.lines(points, (0.92, 0.97, 1.0), alpha * np.array([0.0, 0.35, 1.0]), 1.7)
 
     def close(self) -> None:
         """Free the OpenGL context."""
-        self._context.free()
-        self._gl.free()
+        self.canvas.close()
 
     def __enter__(self) -> Self:
         return self
@@ -299,13 +246,12 @@ def _grid(centre: np.ndarray) -> np.ndarray:
     return np.concatenate([pieces, pieces[..., [1, 0, 2]]]) + [*snapped, 0.0]
 
 
-def _compile(drones: int) -> mujoco.MjModel:
-    """The stage with a drone and its ghost for each episode; elements are prefixed ``0_``, ``0_ghost_``, ``1_`` ..."""
+def _compile(vehicles: list[Vehicle]) -> mujoco.MjModel:
+    """The stage with each vehicle and its ghost; elements are prefixed ``0_``, ``0_ghost_``, ``1_`` ..."""
     stage = mujoco.MjSpec.from_string(files(__package__).joinpath("stage.xml").read_text())
-    vehicle = files("undrift.envs.drone").joinpath("drone.xml").read_text()
-    for index in range(drones):
+    for index, vehicle in enumerate(vehicles):
         for prefix in (f"{index}_", f"{index}_ghost_"):
-            drone = mujoco.MjSpec.from_string(vehicle)
+            drone = drone_spec(vehicle)
             drone.option.timestep = stage.option.timestep  # nothing is stepped here; unequal ones bring a warning
             stage.worldbody.add_frame().attach_body(drone.body("drone"), prefix, "")
     model = stage.compile()
@@ -332,23 +278,3 @@ def _paint_sky(model: mujoco.MjModel, eye_height: float = 3.5) -> None:
     colour = np.where(elevation > 0, horizon + height * (zenith - horizon), floor + haze * (horizon - floor))
     first = int(texture.adr[0])
     model.tex_data[first : first + colour.size] = np.round(255 * colour).astype(np.uint8).ravel()
-
-
-def _gl_context(size: tuple[int, int]) -> Any:
-    """An OpenGL context without a screen: EGL, or OSMesa where MUJOCO_GL asks for it.
-
-    Independent of the back end mujoco chose when it was imported.
-    """
-    if sys.platform != "linux":
-        return mujoco.gl_context.GLContext(*size)
-    backend = "osmesa" if os.environ.get("MUJOCO_GL", "").lower() == "osmesa" else "egl"
-    try:
-        return importlib.import_module(f"mujoco.{backend}").GLContext(*size)
-    except Exception as error:  # what is raised depends on which library is missing
-        wanted = (("EGL",), ("OpenGL", "GL")) if backend == "egl" else (("OSMesa",), ("OpenGL", "GL"))
-        missing = [f"lib{names[0]}" for names in wanted if not any(map(ctypes.util.find_library, names))]
-        reason = f"{' and '.join(missing)} not found" if missing else f"{backend.upper()} answers: {error}"
-        raise FilmUnavailable(
-            f"no film: this machine gives no OpenGL context ({reason}). Install Mesa's software renderer with "
-            f"`{INSTALL[backend]}`, then film the saved episodes with `undrift render`"
-        ) from error

@@ -6,6 +6,8 @@ import pytest
 
 from undrift.envs import SHIFTS, Abrupt, Always, MotorLoss, Payload, Scenario, Wind, make_batch, make_shift
 from undrift.envs.drone import physics
+from undrift.envs.drone.model import drone_spec
+from undrift.envs.drone.vehicle import GRAVITY, load_vehicle
 
 
 @pytest.mark.parametrize("name", SHIFTS)
@@ -58,11 +60,11 @@ def test_a_payload_in_mid_episode_flies_as_a_freshly_compiled_model_does():
         env.step(np.zeros((2, 4)))
     model = heavier_model(0.6)
     data = mujoco.MjData(model)
-    data.qpos[:], data.qvel[:], data.act[:] = env.qpos[1], env.qvel[1], env._act[1]
+    data.qpos[:], data.qvel[:], data.act[:] = env.qpos[1], env.qvel[1], env.batch.act[1]
     action = np.array([[0.2, 0.1, -0.1, 0.3]])
     for _ in range(10):
         for _ in range(env.substeps):
-            physics.drive(action, data.qvel[None], np.zeros((1, 3)), data.ctrl[None], data.qfrc_applied[None])
+            drive(action, data)
             mujoco.mj_step(model, data)
         env.step(np.repeat(action, 2, axis=0))
     np.testing.assert_allclose(env.qpos[1], data.qpos, rtol=0, atol=1e-12)
@@ -74,7 +76,7 @@ def test_a_payload_lowers_the_hover_acceleration_as_newton_says():
     hover(env)
     speed = env.qvel[0, 2]
     env.step(np.zeros((1, 4)))
-    expected = physics.GRAVITY * (1 / 1.5 - 1)
+    expected = GRAVITY * (1 / 1.5 - 1)
     assert (env.qvel[0, 2] - speed) / env.dt == pytest.approx(expected, rel=2e-3)
 
 
@@ -83,7 +85,7 @@ def test_wind_pushes_with_the_documented_drag():
     env.reset([0])
     hover(env)
     env.step(np.zeros((1, 4)))
-    expected = (physics.LINEAR_DRAG + physics.QUADRATIC_DRAG * 8.0) * 8.0 / physics.MASS
+    expected = (env.vehicle.linear_drag + env.vehicle.quadratic_drag * 8.0) * 8.0 / env.vehicle.mass
     assert env.qvel[0, 0] / env.dt == pytest.approx(expected, rel=0.02)
 
 
@@ -147,10 +149,15 @@ def plant_values(env):
 
 
 def heavier_model(fraction):
-    spec = mujoco.MjSpec.from_string(
-        (physics.importlib.resources.files("undrift.envs.drone") / "drone.xml").read_text()
-    )
+    spec = drone_spec(load_vehicle("racer"))
     body = spec.body("drone")
     body.mass *= 1 + fraction
     body.inertia = np.array(body.inertia) * (1 + 0.5 * fraction)
     return spec.compile()
+
+
+def drive(action, data):
+    vehicle = physics.constants(load_vehicle("racer"))
+    state = (data.qpos[None], data.qvel[None], data.act[None], np.ones((1, 4)), np.zeros((1, 3)), np.ones(1))
+    written = (data.ctrl[None], data.qfrc_applied[None])
+    physics.drive(np.array([0]), physics.RATES, action, vehicle, *state, 0.004, False, False, *written)

@@ -84,6 +84,19 @@ def test_stagger_spreads_the_running_episodes_time_limits_and_no_later_ones():
     assert (truncated.argmax(0) == np.arange(10) * 5).all()
 
 
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_a_simulation_that_diverges_has_crashed(env_id, capfd):
+    env = make_batch(env_id, 3)
+    env.reset([0, 1, 2])
+    env.qvel[1, 0] = np.nan
+    seen, reward, terminated, _, info = env.step(np.zeros((3, 4)))
+    assert terminated.tolist() == info["crashed"].tolist() == [False, True, False]
+    assert np.isfinite(seen).all() and np.isfinite(reward).all()
+    env.reset(ids=np.array([1]))
+    assert not env.step(np.zeros((3, 4)))[2].any()
+    assert "unstable" in capfd.readouterr().err
+
+
 def test_an_unknown_environment_names_the_valid_ones():
     with pytest.raises(ValueError, match=r"unknown environment 'DroneTrak'.*undrift/DroneTrack-v0"):
         make_batch("DroneTrak")
@@ -97,7 +110,7 @@ def test_an_unknown_argument_is_refused():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"control_hz": 60}, "whole number of physics steps"),
+        ({"control_hz": 60}, "50, 100, 200 Hz"),
         ({"episode_s": 0.0}, "positive time"),
         ({"crash_distance": -1.0}, "above 0"),
         ({"noise": float("nan")}, "at least 0"),

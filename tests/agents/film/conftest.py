@@ -66,6 +66,7 @@ def _flight(scenario: str, adapter: str, seed: int, seconds: float) -> Episode:
         row = {"observation": observation, "policy_action": action, "action": action}
         observation, reward, terminated, truncated, info = env.step(action)
         row |= env.record() | {
+            "qvel": env.qvel,
             "reward": reward,
             "terminated": terminated,
             "truncated": truncated,
