@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, render, demo, doctor."""
+"""The command line: train, evaluate, oracle, render, demo, doctor."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _options(
 @app.command()
 def train(
     env: Annotated[str, typer.Option(help="Environment, by its id or short name.")] = "DroneTrack",
-    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    seed: Annotated[int, typer.Option(help="Training seed, 0 to 99.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default made of environment and seed.")] = None,
     steps: Annotated[int | None, typer.Option(help="Environment steps, instead of the recipe's.", min=1)] = None,
     out: Annotated[Path, typer.Option(help="Folder that the run's folder is made in.")] = Path("runs"),
@@ -52,7 +52,7 @@ def train(
     """Train a policy by its environment's recipe, and learn its nominal model."""
     from dataclasses import replace
 
-    from .console import command
+    from .console import command, compile_ahead
     from .training import Recipe, print_progress
     from .training import train as train_by
 
@@ -60,6 +60,7 @@ def train(
     if steps is not None:
         recipe = replace(recipe, total_timesteps=steps)
     folder = out / (name or f"{kebab(recipe.name)}-{recipe.policy['cell']}-s{seed}")
+    compile_ahead(recipe.policy["cell"])
     train_by(recipe, folder, seed, print_progress)
     typer.echo(f"the run is in {folder}\nnext: {command()} evaluate {folder}")
 
@@ -74,7 +75,7 @@ def evaluate(
     ] = None,
     at: Annotated[float, typer.Option(help="When the shifts set in, s.", min=0.0)] = 5.0,
     episodes: Annotated[int, typer.Option(help="Paired episodes per run, scenario and adapter.", min=1)] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of the first episode; the others count up.", min=0)] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the first episode, 10000 or more; the others count up.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Folder for the episodes and the report.")] = Path("runs/evaluation"),
 ) -> None:
     """Fly runs with each adapter under each shift on the same seeds, and report; frozen and no shift always take part."""
@@ -83,17 +84,21 @@ def evaluate(
 
     from ..envs import SHIFTS, one_by_one
     from .adaptation import ADAPTERS
+    from .console import compile_ahead
     from .evaluation.evaluate import evaluate as fly
     from .evaluation.report import print_table
+    from .evaluation.seeds import check_report_seeds
     from .evaluation.summary import summarize
     from .run import Run
 
+    check_report_seeds([seed])
     loaded = [Run.load(run) for run in runs]
     shifts = [parse_shift(text, at) for text in shift or SHIFTS]
     adapters = list(dict.fromkeys(["frozen", *(adapter or ADAPTERS)]))
     for name in adapters:  # an unknown one is refused before the progress bar
         loaded[0].controller(name)
     scenarios = one_by_one(loaded[0].env_id, shifts)
+    compile_ahead(*{run.policy.cell.name for run in loaded})
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("flying", total=None)
         flown = fly(
@@ -107,6 +112,28 @@ def evaluate(
         )
     print_table(summarize(flown))
     typer.echo(f"the report is {out / 'report.html'}, the episodes are in {out / 'episodes'}")
+
+
+@app.command()
+def oracle(
+    run: Annotated[str, typer.Argument(help="The run to start from, by folder or by name; 'reference' ships.")],
+    shift: Annotated[str, typer.Option(help="The shift to train on: NAME or NAME:FIELD=VALUE,...")],
+    name: Annotated[str | None, typer.Option(help="Name of the new run; by default made of run and shift.")] = None,
+    steps: Annotated[int, typer.Option(help="Budget in environment steps.", min=1)] = 500_000,
+    out: Annotated[Path, typer.Option(help="Folder that the run's folder is made in.")] = Path("runs"),
+) -> None:
+    """Fine-tune a run on one shift: a reference row for the report of that shift, not an upper bound."""
+    from .console import command, compile_ahead
+    from .evaluation.evaluate import slug
+    from .evaluation.oracle import fine_tune
+    from .run import Run
+    from .training import print_progress
+
+    base, trained_on = Run.load(run), parse_shift(shift, 0.0)
+    folder = out / (name or f"oracle-{slug(trained_on.label)}-{base.name}")
+    compile_ahead(base.policy.cell.name)
+    fine_tune(base, trained_on, folder, steps, print_progress)
+    typer.echo(f"the run is in {folder}\nnext: {command()} evaluate {run} {folder} --shift {shift}")
 
 
 @app.command()

@@ -18,7 +18,7 @@ import numpy as np
 from .. import __version__
 from .files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 
 # Name -> (dtype, width of the trailing axis): 0 is no trailing axis, None any width.
 # Actions and time keep double precision, so that a recorded action sequence replays to the bit.
@@ -31,6 +31,7 @@ ARRAYS: dict[str, tuple[type, int | None]] = {
     "terminated": (np.bool_, 0),
     "truncated": (np.bool_, 0),
     "qpos": (np.float32, None),
+    "qvel": (np.float32, None),
     "reference": (np.float32, 3),
     "error": (np.float32, 0),
     "shift": (np.float32, None),
@@ -55,9 +56,9 @@ class Episode:
         meta: JSON-able facts. Required: ``env_id``; ``scenario`` (its name); ``shifts``, a list of dicts with
             ``name``, ``kind``, ``onset_s`` and whatever else describes each (empty: no shift); ``adapter`` (its name);
             ``training_seed`` (None: unknown); ``seed``; ``dt`` in s; ``planned_steps``; ``crashed``. Usual:
-            ``env_kwargs``, ``scenario_label`` (the scenario in words), ``crash_time_s`` (or None), ``policy_sha256``,
-            ``estimate_names``, ``versions`` (of `versions()`), and ``guard_events``, a list of dicts with ``step`` and
-            ``reason``.
+            ``env_kwargs``, ``scenario_label`` (the scenario in words), ``crash_time_s`` (or None), ``policy`` (how it was
+            trained, `Run.kind`; nominal if not said), ``policy_sha256``, ``estimate_names``, ``versions`` (of
+            `versions()`), and ``guard_events``, a list of dicts with ``step`` and ``reason``.
         time: [T] s, the end of each control step.
         observation: [T, O] as seen before acting.
         policy_action: [T, A] in [-1, 1], what the policy asked for.
@@ -66,9 +67,10 @@ class Episode:
         terminated: [T] bool, the task ended (a crash).
         truncated: [T] bool, the time was up.
         qpos: [T, nq] generalised position after the step, as MuJoCo orders it.
+        qvel: [T, nv] generalised velocity after the step.
         reference: [T, 3] m, reference position after the step.
         error: [T] m, distance to the reference after the step.
-        shift: [T, S] strength in [0, 1] of each shift.
+        shift: [T, S] strength in [0, 1] of each shift during the step.
         wind: [T, 3] m/s.
         payload: [T] kg.
         motor_effectiveness: [T, M], 1 is a healthy motor.
@@ -88,6 +90,7 @@ class Episode:
     terminated: np.ndarray
     truncated: np.ndarray
     qpos: np.ndarray
+    qvel: np.ndarray
     reference: np.ndarray
     error: np.ndarray
     shift: np.ndarray
@@ -136,7 +139,10 @@ class Episode:
 
     @property
     def onset_s(self) -> float | None:
-        """Time in s at which the first shift sets in; None without a shift."""
+        """Time in s at which the first shift sets in: as recorded, as planned if none did; None without a shift."""
+        if (active := (self.shift > 0).any(axis=1)).any():
+            first = int(active.argmax())
+            return float(self.time[first - 1]) if first else 0.0
         return min((float(shift["onset_s"]) for shift in self.meta["shifts"]), default=None)
 
     def save(self, path: str | Path) -> Path:
@@ -163,10 +169,10 @@ class Episode:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 meta = json.loads(str(stored["meta"]))
+                found = meta.pop("format", None)
+                if found != FORMAT:
+                    raise ValueError(f"format {found}, this version reads {FORMAT}")
                 arrays = {name: stored[name] for name in ARRAYS}
-            found = meta.pop("format", None)
-            if found != FORMAT:
-                raise ValueError(f"format {found}, this version reads {FORMAT}")
             return cls(meta=meta, **arrays)
         except (ValueError, KeyError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is not a complete episode file ({error}); record it again") from error

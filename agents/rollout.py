@@ -45,11 +45,13 @@ def rollout(
     for step in range(env.max_episode_steps):
         row: dict[str, np.ndarray] = {"observation": observation}
         began = time.perf_counter()
-        action = controller.act(observation, env.dt)
+        action = controller.act(observation, env.step_duration)
         row["step_time"] = np.full(env.num_envs, (time.perf_counter() - began) / env.num_envs)
         # What was flown is scored before the adapter learns from it.
         observation, reward, terminated, truncated, info = env.step(action)
         row |= env.record() | {
+            "time": env.time,
+            "qvel": env.qvel.copy(),
             "policy_action": controller.state.own_action,
             "action": action,
             "reward": reward,
@@ -109,11 +111,11 @@ def _episode(
     meta = dict(facts) | {
         "seed": seed,
         "crashed": crashed,
-        "crash_time_s": length * env.dt if crashed else None,
+        "crash_time_s": float(arrays["time"][-1]) if crashed else None,
         "guard_events": [
             {"step": event.step, "reason": event.reason}
             for event in controller.guard.events
             if event.row == i and event.step <= length
         ],
     }
-    return Episode(meta=meta, time=(np.arange(length) + 1) * env.dt, **arrays)
+    return Episode(meta=meta, **arrays)

@@ -30,7 +30,8 @@ class Run:
 
     Args:
         folder: where the run lies.
-        config: the recipe (`recipe`), the training seed (`seed`), `versions` and `machine`.
+        config: the recipe (`recipe`), the training seed (`seed`), `versions` and `machine`; where the policy was not
+            trained for the unshifted world, how it was (`kind`); of an oracle its `base`, `shift` and `steps` (`oracle`).
         policy: ready to fly, without torch.
         nominal: the nominal dynamics model that the observer adapts with.
     """
@@ -53,6 +54,11 @@ class Run:
     def seed(self) -> int:
         """Training seed."""
         return int(self.config["seed"])
+
+    @property
+    def kind(self) -> str:
+        """How the policy was trained: "nominal", or "oracle" after `undrift oracle`."""
+        return str(self.config.get("kind", "nominal"))
 
     @cached_property
     def curve(self) -> dict[str, list[float]]:

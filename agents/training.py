@@ -20,6 +20,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from ..envs import make_batch
 from .algorithms import PPO
 from .episode import versions
+from .evaluation.seeds import check_training_seed
 from .run import new_run, refuse_existing
 from .vec_env import BatchVecEnv
 
@@ -120,10 +121,12 @@ def train(recipe: Recipe, folder: Path, seed: int, progress: Progress | None = N
 
     Raises:
         FileExistsError: if ``folder`` exists.
-        ValueError: if the environment is unknown, or the recipe's arguments contradict each other.
+        ValueError: if the environment is unknown, the seed is not one of training, or the recipe's arguments contradict
+            each other.
     """
     from .adaptation.identification import fit_nominal_model
 
+    check_training_seed(seed)
     refuse_existing(folder)
     env = BatchVecEnv(make_batch(recipe.env_id, recipe.n_envs, seed, **recipe.env_kwargs), stagger=True)
     with torch_threads(recipe.threads), new_run(folder) as partial:
@@ -134,10 +137,15 @@ def train(recipe: Recipe, folder: Path, seed: int, progress: Progress | None = N
         policy.save(partial)
         fit_nominal_model(policy, recipe.env_id, recipe.nominal_env_kwargs, seed).save(partial)
         curve.save(partial / "curve.csv")
-        found = versions()
-        config = {"recipe": asdict(recipe), "seed": seed, "machine": found.pop("machine"), "versions": found}
-        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        write_config(partial, recipe, seed)
     return folder
+
+
+def write_config(folder: Path, recipe: Recipe, seed: int, **facts: Any) -> None:
+    """Write ``config.json``: how a run came to be, and with which versions on which machine."""
+    found = versions()
+    config = {"recipe": asdict(recipe), "seed": seed, **facts, "machine": found.pop("machine"), "versions": found}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 @contextmanager

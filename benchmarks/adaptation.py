@@ -1,9 +1,10 @@
 """Recovery from payload, motor loss and wind: the committed reference runs, frozen and with each adapter.
 
 Three training seeds, 20 held-out episode seeds each, the same for every row; the shift arrives at 5 s of 18. One row per
-scenario and adapter: post-shift RMSE in cm with its 95 % bootstrap interval (stratified over training seeds) and by
-training seed, crashes, median recovery in s (left out where most flights never recover), the paired difference to
-frozen, `cut` (frozen RMSE over this one), and the fastest reference flown.
+scenario and adapter: post-shift RMSE in cm with its 95 % interval (hierarchical bootstrap over training and evaluation
+seeds) and by training seed, crashes, median recovery in s (left out where most flights never recover), the paired
+difference to frozen with its p-value (Holm over rows), the recovered fraction, `cut` (frozen RMSE over this one), and the
+fastest reference flown. docs/metrics.md defines them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ FIGURES = (
     "difference_cm",
     "difference_low_cm",
     "difference_high_cm",
+    "p_holm",
+    "recovered_fraction",
+    "rmse_worst_decile_cm",
     "harmed",
     "crashes_added",
     "speed_peak_m_s",

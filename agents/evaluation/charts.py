@@ -10,7 +10,8 @@ import numpy as np
 
 from ..episode import Episode
 from . import metrics
-from .summary import BASE, CM, Cells, comparison_onset, label, onset_of, pair_key, rmse
+from .statistics import performance_profile
+from .summary import BASE, CM, Cells, base_of, comparison_onset, label, onset_of, pair_key, rmse
 
 BEFORE_S, AFTER_S, BIN_S = 2.0, 6.0, 0.1
 FLOOR_CM = 0.05
@@ -18,6 +19,8 @@ TIME_SIZE = (360.0, 212.0)
 TIME_FRAME = (32.0, 22.0, 352.0, 178.0)
 PAIR_SIZE = (260.0, 270.0)
 PAIR_FRAME = (32.0, 22.0, 250.0, 238.0)
+PROFILE_SIZE = (460.0, 240.0)
+PROFILE_FRAME = (32.0, 22.0, 450.0, 208.0)
 STRIP_WIDTH = 120.0
 
 
@@ -57,7 +60,7 @@ def log_range(values: Any, margin: float = 1.25) -> tuple[float, float]:
 
 
 def error_over_time(grouped: Cells) -> list[dict[str, Any]]:
-    """One small multiple a scenario: median and interquartile band of the error over time, of each adapter.
+    """One small multiple a scenario: median and interquartile band of the error over time, of each controller.
 
     All share one logarithmic error axis, so that heights compare across scenarios; time 0 is the onset.
     """
@@ -79,8 +82,8 @@ def error_over_time(grouped: Cells) -> list[dict[str, Any]]:
             "x_ticks": x_ticks,
             "y_ticks": y.ticks(),
             "series": [
-                {"adapter": adapter, "band": _band(x(t), y(q[0]), y(q[2])), "line": _line(x(t), y(q[1]))}
-                for (name, adapter), (t, q) in bands.items()
+                {"controller": controller, "band": _band(x(t), y(q[0]), y(q[2])), "line": _line(x(t), y(q[1]))}
+                for (name, controller), (t, q) in bands.items()
                 if name == scenario
             ],
         }
@@ -89,7 +92,7 @@ def error_over_time(grouped: Cells) -> list[dict[str, Any]]:
 
 
 def paired_flights(grouped: Cells) -> list[dict[str, Any]]:
-    """One small multiple a scenario: post-shift RMSE of each flight against the frozen flight of the same seed.
+    """One small multiple a scenario: post-shift RMSE of each flight against its pair, the same policy left frozen.
 
     Points above the shaded edge are harmed, as `metrics.harmed` defines it.
     """
@@ -109,15 +112,42 @@ def paired_flights(grouped: Cells) -> list[dict[str, Any]]:
             "harm": _line(x(base), y(edge)) + f"L{left:.1f},{top:.1f}Z",
             "points": [
                 point
-                for (name, adapter), group in grouped.items()
-                if name == scenario and adapter != BASE
+                for (name, controller), group in grouped.items()
+                if name == scenario and controller != (own := base_of(group[0]))
                 for point in _points(
-                    adapter, group, grouped[name, BASE], errors[name, adapter], errors[name, BASE], x, y
+                    controller, group, grouped[name, own], errors[name, controller], errors[name, own], x, y
                 )
             ],
         }
         for scenario in _scenarios(grouped)
     ]
+
+
+def error_profile(grouped: Cells) -> dict[str, Any]:
+    """Share of all shifted flights whose post-shift RMSE is at most so much, for each controller flown under every shift.
+
+    Unshifted flights where there are no others.
+    """
+    onset = comparison_onset(grouped)
+    shifted = {scenario for (scenario, _), group in grouped.items() if group[0].meta["shifts"]}
+    shifted = shifted or set(_scenarios(grouped))
+    errors: dict[str, list[np.ndarray]] = {}
+    for (scenario, controller), group in grouped.items():
+        if scenario in shifted:
+            errors.setdefault(controller, []).append(CM * rmse(group, onset))
+    pooled = {name: np.concatenate(each) for name, each in errors.items() if len(each) == len(shifted)}
+    left, top, right, bottom = PROFILE_FRAME
+    x = Axis(*log_range(np.concatenate(list(pooled.values()))), left, right)
+    y = Axis(0.0, 1.0, bottom, top, linear=True)
+    thresholds = np.geomspace(x.low, x.high, 200)
+    return {
+        "x_ticks": x.ticks(),
+        "y_ticks": [{"at": float(y(share)), "label": f"{100 * share:.0f}"} for share in (0.0, 0.25, 0.5, 0.75, 1.0)],
+        "series": [
+            {"controller": name, "line": _line(x(thresholds), y(performance_profile(values, thresholds)))}
+            for name, values in pooled.items()
+        ],
+    }
 
 
 def interval_strips(rows: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
@@ -153,7 +183,7 @@ def _quartiles(group: Sequence[Episode], default_onset: float) -> tuple[np.ndarr
 
 
 def _points(
-    adapter: str,
+    controller: str,
     group: list[Episode],
     base: list[Episode],
     errors: np.ndarray,
@@ -164,14 +194,14 @@ def _points(
     harmed = metrics.harmed(errors / CM, base_errors / CM)
     return [
         {
-            "adapter": adapter,
+            "controller": controller,
             "x": float(x(base_error)),
             "y": float(y(error)),
             "crashed": episode.crashed,
             "harmed": bool(worse),
             "label": "training seed {}, seed {}: ".format(*pair_key(episode))
             + f"frozen {base_error:.1f} cm{' (crashed)' * partner.crashed}, "
-            + f"{adapter} {error:.1f} cm{' (crashed)' * episode.crashed}",
+            + f"{controller} {error:.1f} cm{' (crashed)' * episode.crashed}",
         }
         for episode, partner, error, base_error, worse in zip(group, base, errors, base_errors, harmed, strict=True)
     ]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...envs import Scenario, full_id
+from ...envs.scenario import shift_to_dict
 from ..episode import Episode
 from ..files import replace_folder
 from ..rollout import rollout
 from ..run import Run
 from .report import write_report
+from .seeds import check_report_seeds
+from .summary import BASE, NOMINAL, ORACLE
 
 Progress = Callable[[int, int], None]
 """Called with (control steps flown, control steps in all), a step being that of a whole batch."""
@@ -26,18 +30,29 @@ def fly(
 ) -> list[Episode]:
     """Every run under every scenario with every adapter, on the same seeds; each cell begins from a fresh copy.
 
+    An oracle flies as it is, and under its own shift alone.
+
     Raises:
-        ValueError: an adapter or environment is unknown, two runs share a training seed, two scenarios a name, or a run was
-            trained elsewhere.
+        ValueError: an adapter or environment is unknown, two runs of a kind share a training seed, two scenarios a name, a
+            run was trained elsewhere, or an oracle's shift is not flown.
     """
     _check(runs, scenarios)
     for run in runs:
         for name in adapters:
             run.controller(name)
-    cells = [(run, scenario, name) for scenario in scenarios for name in adapters for run in runs]
+    cells = [
+        (run, scenario, name)
+        for scenario in scenarios
+        for name in adapters
+        for run in runs
+        if run.kind != ORACLE or (name == BASE and _is_for(run, scenario))
+    ]
     episodes: list[Episode] = []
     for done, (run, scenario, name) in enumerate(cells):
-        meta = {"run": run.name, "training_seed": run.seed, "policy_sha256": run.policy.sha256}
+        meta: dict[str, Any] = {"run": run.name, "training_seed": run.seed, "policy": run.kind}
+        meta["policy_sha256"] = run.policy.sha256
+        if run.kind == ORACLE:
+            meta[ORACLE] = run.config[ORACLE]
 
         def report_step(step: int, steps: int, done: int = done) -> None:
             if progress is not None:
@@ -72,8 +87,9 @@ def evaluate(
 
     Raises:
         FileExistsError: `out` holds something other than an earlier evaluation.
-        ValueError: as `fly`.
+        ValueError: as `fly`, or a seed is not one of reports.
     """
+    check_report_seeds(seeds)
     with replace_folder(out, mark="report.html") as partial:
         episodes = fly(runs, adapters, scenarios, seeds, progress)
         save_episodes(episodes, partial / "episodes")
@@ -88,15 +104,36 @@ def slug(name: str) -> str:
 
 
 def _check(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> None:
-    seeds = [run.seed for run in runs]
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"the runs have training seeds {seeds}: evaluate runs of the same seed one at a time.")
+    seeds = {kind: [run.seed for run in runs if run.kind == kind] for kind in (NOMINAL, *(run.kind for run in runs))}
+    for kind, found in seeds.items():
+        if len(set(found)) < len(found):
+            raise ValueError(
+                f"the {kind} runs have training seeds {found}: evaluate runs of the same seed one at a time."
+            )
+        if set(found) != set(seeds[NOMINAL]):
+            raise ValueError(
+                f"the {kind} runs have training seeds {sorted(found)}, the nominal ones {sorted(seeds[NOMINAL])}: "
+                "fly one of each kind for every training seed, or each training seed by itself."
+            )
     names = [scenario.name for scenario in scenarios]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"two scenarios are called {twice[0]!r}: fly one of them, or evaluate them apart.")
-    for scenario in scenarios:
-        for run in runs:
+    for run in runs:
+        for scenario in scenarios:
             if full_id(scenario.env_id) != full_id(run.env_id):
                 raise ValueError(
                     f"run {run.name} was trained on {run.env_id}, scenario {scenario.name} is {scenario.env_id}."
                 )
+        if run.kind == ORACLE and not any(_is_for(run, scenario) for scenario in scenarios):
+            raise ValueError(f"{run.name} is an oracle of {_magnitude(run.config[ORACLE]['shift'])}: fly that shift.")
+
+
+def _is_for(oracle: Run, scenario: Scenario) -> bool:
+    """Whether the scenario is the shift that the oracle was trained on, whenever it sets in."""
+    flown = [_magnitude(shift_to_dict(shift)) for shift in scenario.shifts]
+    return flown == [_magnitude(oracle.config[ORACLE]["shift"])]
+
+
+def _magnitude(shift: dict[str, Any]) -> dict[str, Any]:
+    """What shifts and by how much, without when."""
+    return {key: value for key, value in shift.items() if key != "schedule"}

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
@@ -23,22 +23,25 @@ from rich.table import Table
 from ..episode import Episode
 from ..files import write_atomically
 from . import charts, metrics
-from .statistics import RESAMPLES
-from .summary import BASE, Cells, cells, comparison_onset, summarize, verdicts
+from .seeds import check_report_seeds
+from .statistics import CONFIDENCE, FEW_TRAINING_SEEDS, RESAMPLES
+from .summary import BASE, ORACLE, Cells, cells, comparison_onset, summarize, verdicts
 
 __all__ = ["headline", "print_table", "summarize", "verdicts", "write_report"]
 
 COLUMNS = (
     "Scenario",
-    "Adapter",
+    "Controller",
     "Error after the shift, cm",
     "Against frozen, cm",
-    "Crashes",
+    "Recovered",
     "Recovery, s",
+    "Crashes",
     "Made worse",
 )
-KNOWN_COLOURS = (BASE, "integral", "observer")
+KNOWN_COLOURS = (BASE, "integral", "observer", ORACLE)
 OTHER_COLOURS = 4
+NOT_A_BOUND = "a reference, not an upper bound"
 
 
 def write_report(
@@ -49,7 +52,7 @@ def write_report(
     A pure function of its arguments: the same episodes give the same bytes.
 
     Args:
-        episodes: every adapter of a scenario flown on the same seeds, the frozen policy among them.
+        episodes: every controller of a scenario flown on the same seeds, the frozen policy among them; seeds of reports.
         folder: made if needed.
         title: heading of the page.
         command: what reproduces it, shown as it is.
@@ -59,11 +62,13 @@ def write_report(
         The files by kind: ``html``, ``md``, ``csv``, ``json``.
 
     Raises:
-        ValueError: the episodes cannot be compared; see `summary.cells`.
+        ValueError: the episodes cannot be compared, see `summary.cells`, or a seed is not one of reports.
     """
     folder = Path(folder)
     grouped = cells(episodes)
-    rows = summarize(episode for group in grouped.values() for episode in group)
+    flown = [episode for group in grouped.values() for episode in group]
+    check_report_seeds(episode.meta["seed"] for episode in flown)
+    rows = summarize(flown)
     facts = _facts(grouped, rows)
     text = {
         "html": _html(grouped, rows, facts, title, command, [_film(Path(video), folder) for video in videos]),
@@ -80,16 +85,19 @@ def write_report(
 def print_table(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
     """Print the rows of `summarize` as a table, the answer above it."""
     console = console or Console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.caption = "Mean over flights [95 % interval]. Error: post-shift RMSE; against frozen: paired difference."
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    table.caption = (
+        "Mean over flights [95 % interval]. Error: post-shift RMSE; against frozen: paired difference. "
+        "Recov.: share of what the shift costs that is recovered, and the median time it takes."
+    )
     table.add_column("")
-    for column in ("Error, cm", "Against frozen, cm", "Crashes", "Recov. s", "Worse"):
+    for column in ("Error, cm", "Against frozen, cm", "Recov.", "in s", "Crash", "Worse"):
         table.add_column(column, justify="right", no_wrap=True)
     for _, group in groupby(rows, key=itemgetter("scenario")):
         texts_of_group = [list(_texts(row).values()) for row in group]
         table.add_row(texts_of_group[0][0], style="bold")
-        for _, adapter, *texts in texts_of_group:
-            table.add_row(f"  {adapter}", *(text.replace(" of ", "/") for text in texts))
+        for _, controller, *texts in texts_of_group:
+            table.add_row(f"  {controller}", *(text.partition(" (")[0].replace(" of ", "/") for text in texts))
         table.add_section()
     console.print(headline(rows), style="bold", highlight=False)
     console.print(table, highlight=False)
@@ -102,14 +110,15 @@ def headline(rows: Sequence[dict[str, Any]]) -> str:
         return "Only the frozen policy was flown, so there is nothing to compare it with."
     best = found[0]
     if not best["shifted"]:
-        return f"No shift was flown; without one, {best['adapter']} costs {_cm(best['tax'].estimate, sign=True)} cm."
+        return f"No shift was flown; without one, {best['controller']} costs {_cm(best['tax'].estimate, sign=True)} cm."
     return f"{_helps(best)}; {_hurts(best)}."
 
 
 def _helps(verdict: dict[str, Any]) -> str:
-    helped, flown, adapter = len(verdict["helps"]), len(verdict["shifted"]), verdict["adapter"]
+    helped, flown, adapter = len(verdict["helps"]), len(verdict["shifted"]), verdict["controller"]
     if not helped:
-        return f"No: {adapter} cuts the error after the shift in no shifted scenario with confidence"
+        answer = "No" if verdict["hurts"] else "Undecided"
+        return f"{answer}: {adapter} cuts the error after the shift in no shifted scenario with confidence"
     answer, over = ("Yes", "") if helped == flown else ("In part", " over all of them")
     where = _count(helped, flown, "shifted scenario")
     return f"{answer}: {adapter} cuts the error after the shift in {where}, {verdict['reduction']:.1f}-fold on average{over}"
@@ -138,6 +147,8 @@ def _facts(grouped: Cells, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     def distinct(key: str) -> list[Any]:
         return sorted({episode.meta[key] for episode in flown if episode.meta.get(key) is not None})
 
+    oracles = {(e.meta["scenario"], f"{e.meta[ORACLE]['steps']:,}") for e in flown if ORACLE in e.meta}
+
     versions: dict[str, set[str]] = {}
     for episode in flown:
         for name, version in episode.meta.get("versions", {}).items():
@@ -149,6 +160,7 @@ def _facts(grouped: Cells, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "training_seeds": distinct("training_seed"),
         "seeds": distinct("seed"),
         "policies": distinct("policy_sha256"),
+        "oracles": [f"{scenario}: {steps} steps" for scenario, steps in sorted(oracles)],
         "scored_from_s": comparison_onset(grouped),
         "versions": {name: ", ".join(sorted(found)) for name, found in versions.items()},
         "speed_peak_m_s": max(row["speed_peak_m_s"] for row in rows),
@@ -171,7 +183,7 @@ def _html(
     template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
     texts, strips = map(_texts, rows), charts.interval_strips(rows)
     table = [{**row, "text": text, "strip": strip} for row, text, strip in zip(rows, texts, strips, strict=True)]
-    adapters = list(dict.fromkeys(row["adapter"] for row in rows))
+    controllers = list(dict.fromkeys(row["controller"] for row in rows))
     return template.render(
         title=title,
         command=command,
@@ -180,11 +192,16 @@ def _html(
         scenarios=[list(group) for _, group in groupby(table, key=itemgetter("scenario"))],
         columns=COLUMNS,
         verdicts=verdicts(rows),
-        adapters=adapters,
-        colours=_colours(adapters),
-        base=BASE,
+        controllers=controllers,
+        adapting=[row["controller"] for row in verdicts(rows)],
+        colours=_colours(controllers),
+        alpha=1 - CONFIDENCE,
+        few=FEW_TRAINING_SEEDS,
+        figures=_figures(rows),
+        not_a_bound=NOT_A_BOUND,
         over_time=charts.error_over_time(grouped),
         paired=charts.paired_flights(grouped),
+        profile=charts.error_profile(grouped),
         charts=charts,
         metrics=metrics,
         resamples=RESAMPLES,
@@ -192,9 +209,9 @@ def _html(
     )
 
 
-def _colours(adapters: Sequence[str]) -> dict[str, str]:
-    """The style variable that colours each adapter; the three that every report knows always keep theirs."""
-    others = [adapter for adapter in adapters if adapter not in KNOWN_COLOURS]
+def _colours(controllers: Sequence[str]) -> dict[str, str]:
+    """The style variable that colours each controller; those that every report knows always keep theirs."""
+    others = [controller for controller in controllers if controller not in KNOWN_COLOURS]
     return {name: name for name in KNOWN_COLOURS} | {
         name: f"other-{index % OTHER_COLOURS + 1}" for index, name in enumerate(others)
     }
@@ -212,27 +229,71 @@ def _film(video: Path, folder: Path) -> dict[str, str]:
 
 def _texts(row: dict[str, Any]) -> dict[str, str]:
     """A row as people read it, by column."""
-    compared = row["difference_cm"] is not None
-    difference = (
-        _interval(row["difference_cm"], row["difference_low_cm"], row["difference_high_cm"], sign=True)
-        if compared
-        else ""
-    )
-    worse = f"{row['harmed']} of {row['episodes']}" if compared else ""
+    difference, recovered, worse = "", "", ""
+    if row["difference_cm"] is not None:
+        difference = _interval(row["difference_cm"], row["difference_low_cm"], row["difference_high_cm"], sign=True)
+        recovered = _number(row["recovered_fraction"], 2) if row["shifted"] else ""
+    if row["harmed"] is not None:
+        worse = f"{row['harmed']} of {row['episodes']}"
     crashes = f"{row['crashes']} of {row['episodes']}"
+    if row["crashes_added"] or row["crashes_removed"]:
+        crashes += f" (+{row['crashes_added']} \u2212{row['crashes_removed']})"
     error = _interval(row["rmse_cm"], row["rmse_low_cm"], row["rmse_high_cm"])
-    values = (row["label"], row["adapter"], error, difference, crashes, _recovery(row["recovery_s"]), worse)
+    recovery = _number(row["recovery_s"], 2)
+    values = (row["label"], row["controller"], error, difference, recovered, recovery, crashes, worse)
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _recovery(seconds: float) -> str:
-    if math.isnan(seconds):
+def _figures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The columns of the folded table, each with a text for every row; one that no row has a figure for is left out."""
+
+    def share(row: dict[str, Any], estimate: float, low: str, high: str) -> str:
+        return f"{100 * estimate:.0f} [{100 * row[low]:.0f}, {100 * row[high]:.0f}]"
+
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "Interquartile mean, cm": lambda row: _cm(row["rmse_iqm_cm"]),
+        "Worst decile, cm": lambda row: _cm(row["rmse_worst_decile_cm"]),
+        "Peak, cm": lambda row: _cm(row["peak_median_cm"]),
+        "Area of excess error, cm s": lambda row: _number(row["excess_area_cm_s"], 1),
+        "Return": lambda row: _number(row["return"], 1),
+        "Recovered [interval]": lambda row: (
+            "–"
+            if row["recovered_fraction"] is None or math.isnan(row["recovered_fraction"])
+            else f"{row['recovered_fraction']:.2f} [{row['recovered_low']:.2f}, {row['recovered_high']:.2f}]"
+        ),
+        "Recovered, by policy": lambda row: (
+            " · ".join(_number(value, 2) for value in (row["recovered_by_training_seed"] or {}).values()) or "–"
+        ),
+        "Recovered, of its own base": lambda row: (
+            "–" if row["base"] in (None, BASE) else _number(row["base_recovered_fraction"], 2)
+        ),
+        "Lower than frozen, %": lambda row: (
+            "–" if row["improvement"] is None else share(row, row["improvement"], "improvement_low", "improvement_high")
+        ),
+        "p, Holm": lambda row: "–" if row["p_holm"] is None else f"{row['p_holm']:.1g}",
+        "Crashed, %": lambda row: share(row, row["crashes"] / row["episodes"], "crash_low", "crash_high"),
+        "Made worse, %": lambda row: (
+            "–" if row["harmed"] is None else share(row, row["harmed"] / row["episodes"], "harm_low", "harm_high")
+        ),
+        "After-effect, cm": lambda row: _number(row["after_effect_cm"], 2),
+        "Forgetting, cm": lambda row: _number(row["forgetting_cm"], 2),
+        "Second exposure": lambda row: _number(row["second_exposure_ratio"], 2),
+        "Control jerk, 1/s": lambda row: _number(row["jerk_per_s"], 1),
+        "Guard": lambda row: str(row["guard_events"]),
+        "µs, p50 / p99": lambda row: f"{row['step_p50_us']:.0f} / {row['step_p99_us']:.0f}",
+    }
+    texts = {name: [text(row) for row in rows] for name, text in columns.items()}
+    return [(name, column) for name, column in texts.items() if set(column) != {"–"}]
+
+
+def _number(value: float, digits: int) -> str:
+    if math.isnan(value):
         return "–"
-    return "never" if math.isinf(seconds) else f"{seconds:.2f}"
+    return "never" if math.isinf(value) else f"{value:.{digits}f}".replace("-", "\u2212")
 
 
 def _interval(estimate: float, low: float, high: float, sign: bool = False) -> str:
-    bounds = "" if math.isnan(low) else f" [{_cm(low, sign)}, {_cm(high, sign)}]"
+    bounds = "" if math.isnan(low) else f" [{_cm(low)}, {_cm(high)}]"
     return _cm(estimate, sign) + bounds
 
 
@@ -242,7 +303,7 @@ def _cm(value: float, sign: bool = False) -> str:
 
 
 def _markdown(rows: Sequence[dict[str, Any]], facts: dict[str, Any], title: str, command: str) -> str:
-    lines = [f"# {title}", "", facts["headline"], "", "| " + " | ".join(COLUMNS) + " |", "|---|---" + "|---:" * 5 + "|"]
+    lines = [f"# {title}", "", facts["headline"], "", "| " + " | ".join(COLUMNS) + " |", "|---|---" + "|---:" * 6 + "|"]
     lines += ["| " + " | ".join(_texts(row).values()) + " |" for row in rows]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     speeds = f"{facts['speed_peak_m_s']:.1f} m/s and {facts['acceleration_peak_m_s2']:.1f} m/s²"
@@ -251,12 +312,14 @@ def _markdown(rows: Sequence[dict[str, Any]], facts: dict[str, Any], title: str,
         f"Mean [95 % interval] over flights. {facts['flights']} flights; the reference peaks at {speeds}.",
         "",
     ]
+    if facts["oracles"]:
+        lines += [f"Oracle: fine-tuned on its shift alone ({'; '.join(facts['oracles'])}); {NOT_A_BOUND}.", ""]
     return "\n".join([*lines, f"Reproduce: `{command}`", "", versions, ""])
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
-    names = [name for name in rows[0] if name != "rmse_by_training_seed_cm"]
+    names = [name for name in rows[0] if not name.endswith(("by_training_seed_cm", "by_training_seed"))]
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -1,8 +1,14 @@
-"""Intervals for small samples of episodes. Deterministic: the resampling seed is an argument."""
+"""What few seeds can tell: intervals, tests and summaries. Deterministic: the resampling seed is an argument.
+
+Scores come as a table [K, n]: one row for each of K training seeds, one column for each of n evaluation seeds, the same
+for every row.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +16,8 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
+FEW_TRAINING_SEEDS = 5
+"""Below this many training seeds an interval over them says little, and each is shown too."""
 
 
 @dataclass(frozen=True)
@@ -22,66 +30,117 @@ class Interval:
 
 
 def bootstrap_interval(
-    values: ArrayLike,
-    strata: ArrayLike | None = None,
-    *,
+    *tables: ArrayLike,
+    of: Callable[..., np.ndarray] | None = None,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Mean over strata of the mean of each, with its BCa bootstrap interval; values are resampled inside their stratum.
+    """Mean over training seeds of `of`(mean over evaluation seeds of each table), with its bootstrap interval.
 
-    With the training seed as the stratum, the interval speaks of these training seeds on new evaluation seeds.
-    Efron (1987), "Better bootstrap confidence intervals", as `scipy.stats.bootstrap` implements it.
+    Hierarchical for K > 1: training seeds are drawn with replacement, then evaluation seeds, the same draw for every
+    training seed since all fly the same episodes (Owen 2007, "The pigeonhole bootstrap"; drawing them anew within each
+    training seed would take what the policies share for independent evidence). Percentile interval, its level widened
+    by the factor sqrt(K / (K - 1)) on the normal quantile, because K resampled values vary less than K new ones
+    (Hesterberg 2015, "What teachers should know about the bootstrap"). It speaks of policies trained anew.
+
+    For K = 1 the BCa interval over evaluation seeds (Efron 1987), as `scipy.stats.bootstrap` computes it: it speaks of
+    this one policy on new episodes.
 
     Args:
-        values: [N] finite numbers.
-        strata: [N] labels; None puts all values in one.
+        tables: each [K, n], or [n] for K = 1; finite, all of one shape.
+        of: elementwise function of as many arrays of means as there are tables; None: the one table's mean itself.
 
     Raises:
-        ValueError: there are no values, or one is not finite, or the lengths differ.
+        ValueError: there are no values, one is not finite, or the shapes differ.
     """
-    sample = np.asarray(values, dtype=np.float64)
-    labels = np.zeros(sample.shape, dtype=int) if strata is None else np.asarray(strata)
-    if sample.ndim != 1 or not sample.size or not np.isfinite(sample).all():
-        raise ValueError(f"need a list of finite values, got shape {sample.shape}: {sample}")
-    if labels.shape != sample.shape:
-        raise ValueError(f"{len(sample)} values but {labels.size} strata labels; give one label a value")
-    groups = [sample[labels == label] for label in np.unique(labels)]
-    estimate = float(_mean_of_means(*groups))
-    if min(len(group) for group in groups) < 2:
+    scores = [_table(table) for table in tables]
+    if len({table.shape for table in scores}) != 1:
+        raise ValueError(f"cannot pair {' with '.join(str(table.shape) for table in scores)}; score the same seeds")
+    of = of or _itself
+    estimate = float(np.mean(of(*(table.mean(axis=1) for table in scores))))
+    if scores[0].size < 2 or not np.isfinite(estimate):
         return Interval(estimate, float("nan"), float("nan"))
-    rounding = 1e-9 * np.abs(sample).max()
-    if all(np.ptp(group) <= rounding for group in groups):
+    if all(np.ptp(table) <= 1e-9 * np.abs(table).max() for table in scores):
         return Interval(estimate, estimate, estimate)
-    found = stats.bootstrap(
-        groups,
-        _mean_of_means,
-        n_resamples=resamples,
-        vectorized=True,
-        confidence_level=confidence,
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(estimate, float(found.low), float(found.high))
+    if len(scores[0]) == 1:
+        low, high = _bca(scores, of, confidence, resamples, seed)
+    else:
+        low, high = _hierarchical(scores, of, confidence, resamples, seed)
+    return Interval(estimate, low, high)
 
 
-def paired_difference(
-    values: ArrayLike,
-    base: ArrayLike,
-    strata: ArrayLike | None = None,
-    *,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
-) -> Interval:
+def paired_difference(values: ArrayLike, base: ArrayLike, *, confidence: float = CONFIDENCE, seed: int = 0) -> Interval:
     """Mean of ``values - base`` over pairs with its bootstrap interval; negative: ``values`` are lower than their base.
 
     Raises:
         ValueError: the two are not paired one to one.
     """
-    values, base = np.asarray(values, dtype=np.float64), np.asarray(base, dtype=np.float64)
-    if values.shape != base.shape:
-        raise ValueError(f"cannot pair {values.shape} with {base.shape}; score both on the same seeds")
-    return bootstrap_interval(values - base, strata, confidence=confidence, seed=seed)
+    return bootstrap_interval(_difference(values, base), confidence=confidence, seed=seed)
+
+
+def improvement(values: ArrayLike, base: ArrayLike, *, confidence: float = CONFIDENCE, seed: int = 0) -> Interval:
+    """Probability that a run scores lower than its own pair, ties counting half, with its bootstrap interval.
+
+    The paired form of Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice".
+
+    Raises:
+        ValueError: the two are not paired one to one.
+    """
+    difference = _difference(values, base)
+    return bootstrap_interval(np.heaviside(-difference, 0.5), confidence=confidence, seed=seed)
+
+
+def paired_p_value(values: ArrayLike, base: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """Two-sided p-value of the sign-flip test that, on new episodes, these policies score like their base in the mean.
+
+    What the training seeds fly on one evaluation seed is averaged first, which leaves n independent differences. Exact
+    for small n, else with random flips; at least 2^(1 - n), and 1 for a single pair.
+
+    Raises:
+        ValueError: the two are not paired one to one.
+    """
+    each = _difference(values, base).mean(axis=0)
+    if len(each) < 2 or not each.any():
+        return 1.0
+    found = stats.permutation_test(
+        (each,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=resamples,
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """p-values [m] corrected for being m tests (Holm 1979): with p_(1) <= p_(2) ..., max_(j<=i) (m - j + 1) p_(j), at most 1.
+
+    Rejecting where the result is at most a rejects a true hypothesis with a probability of at most a over all of them.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return corrected
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Mean of the middle half of the values: a quarter of them (rounded down) is left out at either end."""
+    return float(stats.trim_mean(np.ravel(values), 0.25))
+
+
+def worst_decile(values: ArrayLike) -> float:
+    """Mean of the largest tenth of the values, rounded up to at least one."""
+    ordered = np.sort(np.ravel(values))
+    return float(ordered[-max(1, -(-len(ordered) // 10)) :].mean())
+
+
+def performance_profile(values: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
+    """Share of the values that are at most each threshold, [len(thresholds)] (Dolan and Moré 2002, Agarwal et al. 2021)."""
+    ordered = np.sort(np.ravel(values))
+    return np.searchsorted(ordered, np.asarray(thresholds), side="right") / len(ordered)
 
 
 def wilson(count: int, total: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -94,5 +153,54 @@ def wilson(count: int, total: int, *, confidence: float = CONFIDENCE) -> Interva
     return Interval(count / total, float(found.low), float(found.high))
 
 
-def _mean_of_means(*groups: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.mean([group.mean(axis=axis) for group in groups], axis=0)
+def _table(values: ArrayLike) -> np.ndarray:
+    table = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
+        raise ValueError(
+            f"need finite values [training seeds, evaluation seeds], got shape {np.shape(values)}: {values!r}"
+        )
+    return table
+
+
+def _difference(values: ArrayLike, base: ArrayLike) -> np.ndarray:
+    scores, base_scores = _table(values), _table(base)
+    if scores.shape != base_scores.shape:
+        raise ValueError(f"cannot pair {scores.shape} with {base_scores.shape}; score both on the same seeds")
+    return scores - base_scores
+
+
+def _bca(
+    tables: Sequence[np.ndarray], of: Callable[..., np.ndarray], confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    def statistic(*samples: np.ndarray, axis: int = -1) -> Any:
+        return of(*(sample.mean(axis=axis) for sample in samples))
+
+    found = stats.bootstrap(
+        [table[0] for table in tables],
+        statistic,
+        n_resamples=resamples,
+        vectorized=True,
+        paired=True,
+        confidence_level=confidence,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _hierarchical(
+    tables: Sequence[np.ndarray], of: Callable[..., np.ndarray], confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    k, n = tables[0].shape
+    rng = np.random.default_rng(seed)
+    # How often each seed is drawn.
+    training = rng.multinomial(k, np.full(k, 1 / k), size=resamples)
+    evaluation = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    each = of(*(evaluation @ table.T / n for table in tables))
+    drawn = (training * each).sum(axis=1) / k
+    tail = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.norm.ppf((1 - confidence) / 2))
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _itself(mean: np.ndarray) -> np.ndarray:
+    return mean

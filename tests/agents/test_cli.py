@@ -44,7 +44,7 @@ finally:
 """
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert "imported: set()" in answer.stdout
-    for command in ("train", "evaluate", "render", "demo", "doctor"):
+    for command in ("train", "evaluate", "oracle", "render", "demo", "doctor"):
         assert command in answer.stdout
 
 
@@ -56,6 +56,10 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "explanation"),
     [
         (("train", "--env", "Submarine"), "DroneTrack"),
+        (("train", "--seed", "100"), "0 to 99"),
+        (("evaluate", "reference", "--seed", "1000"), "from 10000 on"),
+        (("oracle", "absent", "--shift", "wind"), "reference"),
+        (("oracle", "reference", "--shift", "meteor"), "motor_loss, payload, wind"),
         (("evaluate", "absent"), "reference"),
         (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, observer"),
         (("evaluate", "reference", "--shift", "meteor"), "motor_loss, payload, wind"),
@@ -149,6 +153,15 @@ def test_what_train_writes_can_be_flown(capsys: pytest.CaptureFixture[str], tmp_
     assert np.isfinite(action).all()
     code, _, errors = run_cli(capsys, "train", "--seed", "3", "--steps", "1", "--out", tmp_path)
     assert code == 2 and "exists already" in errors
+
+
+def test_an_oracle_is_trained_on_the_shift_it_is_asked_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ("--shift", "wind:speed=6", "--steps", "1", "--out", tmp_path)
+    code, output, errors = run_cli(capsys, "oracle", "reference", *words)
+    assert code == 0, errors
+    run = Run.load(tmp_path / "oracle-wind-6-m-s-reference")
+    assert (run.kind, run.config["oracle"]["shift"]["speed"]) == ("oracle", 6)
+    assert f"undrift evaluate reference {run.folder} --shift wind:speed=6" in output
 
 
 def doctor(**environment: str) -> subprocess.CompletedProcess[str]:

@@ -43,9 +43,10 @@ def fields(steps: int = 50, planned: int = 50, **meta: Any) -> dict[str, Any]:
         "terminated": np.zeros(steps, bool),
         "truncated": np.arange(steps) == steps - 1,
         "qpos": rng.normal(size=(steps, 7)),
+        "qvel": rng.normal(size=(steps, 6)),
         "reference": rng.normal(size=(steps, 3)),
         "error": rng.uniform(0, 0.1, steps),
-        "shift": np.ones((steps, 2)),
+        "shift": np.arange(steps)[:, None] >= [25, 15],
         "wind": np.zeros((steps, 3)),
         "payload": np.zeros(steps),
         "motor_effectiveness": np.ones((steps, 4)),
@@ -76,8 +77,14 @@ def test_numpy_facts_are_stored_as_plain_json(tmp_path: Path) -> None:
 
 
 def test_onset_is_that_of_the_first_shift_and_none_without_one() -> None:
-    assert Episode(**fields()).onset_s == 0.3
-    assert Episode(**fields(shifts=[])).onset_s is None
+    assert Episode(**fields()).onset_s == pytest.approx(0.3)
+    assert Episode(**fields(shifts=[]) | {"shift": np.zeros((50, 0))}).onset_s is None
+
+
+def test_onset_is_the_recorded_one_and_the_planned_one_only_where_the_flight_ended_before() -> None:
+    recorded = np.arange(50)[:, None] >= [40, 35]
+    assert Episode(**fields() | {"shift": recorded}).onset_s == pytest.approx(0.7)
+    assert Episode(**fields(steps=10, crashed=True)).onset_s == 0.3
 
 
 def test_a_crashed_episode_is_shorter_than_planned() -> None:
@@ -143,9 +150,10 @@ def test_an_episode_of_another_format_is_refused_with_both_numbers(tmp_path: Pat
     path = Episode(**fields()).save(tmp_path / "episode.npz")
     with np.load(path) as stored:
         arrays = dict(stored)
-    arrays["meta"] = np.array(str(arrays["meta"]).replace('"format": 1', '"format": 99'))
+    arrays["meta"] = np.array(str(arrays["meta"]).replace('"format": 2', '"format": 1'))
+    del arrays["qvel"]  # which format 1 lacked
     np.savez(path, **arrays)
-    with pytest.raises(ValueError, match="format 99, this version reads 1"):
+    with pytest.raises(ValueError, match="format 1, this version reads 2"):
         Episode.load(path)
 
 

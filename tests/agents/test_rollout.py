@@ -43,6 +43,8 @@ def test_an_episode_holds_all_that_scoring_and_drawing_need(tmp_path):
     assert (episode.step_time > 0).all()
     assert {"mujoco", "numpy", "undrift"} <= set(episode.meta["versions"])
     assert episode.meta["shifts"][0]["onset_s"] == 0.4
+    velocity = np.diff(episode.qpos[:, :3], axis=0) / 0.02
+    np.testing.assert_allclose((episode.qvel[1:, :3] + episode.qvel[:-1, :3]) / 2, velocity, atol=0.05)
     episode.save(tmp_path / "episode.npz")
     np.testing.assert_array_equal(Episode.load(tmp_path / "episode.npz").qpos, episode.qpos)
 

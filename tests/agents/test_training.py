@@ -72,6 +72,13 @@ def test_an_existing_run_is_never_overwritten(runs):
     assert (runs[0] / "a" / "config.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("seed", [-1, 100, 10_000])
+def test_a_seed_that_is_not_for_training_is_refused(tmp_path, seed):
+    with pytest.raises(ValueError, match=f"training seed {seed}: training has the seeds 0 to 99"):
+        train(small_recipe(), tmp_path / "run", seed=seed)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_training_that_fails_leaves_nothing_behind(tmp_path):
     def interrupt(row, total):
         raise KeyboardInterrupt

@@ -14,9 +14,17 @@ DT = 0.02
 
 
 def make_episode(
-    error: Any, onset_s: float | None = 5.0, crashed: bool = False, planned: int | None = None, **meta: Any
+    error: Any,
+    onset_s: float | None = 5.0,
+    crashed: bool = False,
+    planned: int | None = None,
+    ends_s: tuple[float, ...] = (),
+    **meta: Any,
 ) -> Episode:
-    """An episode with the given error [T] m; a shift named as its scenario sets in at ``onset_s``, or none does."""
+    """An episode with the given error [T] m; a shift named as its scenario sets in at ``onset_s``, or none does.
+
+    It goes off and on again at the times ``ends_s``, in turn.
+    """
     error = np.asarray(error, dtype=np.float64)
     steps = len(error)
     facts: dict[str, Any] = {
@@ -36,6 +44,8 @@ def make_episode(
     time = (np.arange(steps) + 1) * DT
     angle = time + facts["seed"] % 7
     zeros = np.zeros((steps, 4))
+    turns = () if onset_s is None else (onset_s, *ends_s)
+    on = sum((np.arange(steps) * DT >= turn - 1e-9 for turn in turns), np.zeros(steps)) % 2
     return Episode(
         meta=facts,
         time=time,
@@ -46,9 +56,10 @@ def make_episode(
         terminated=np.arange(steps) == (steps - 1 if crashed else -1),
         truncated=np.arange(steps) == (-1 if crashed else steps - 1),
         qpos=np.zeros((steps, 7)),
+        qvel=np.zeros((steps, 6)),
         reference=np.stack([2 * np.cos(angle), 2 * np.sin(angle), np.full(steps, 3.0)], axis=1),
         error=error,
-        shift=np.zeros((steps, 0 if onset_s is None else 1)),
+        shift=on[:, None] if turns else np.zeros((steps, 0)),
         wind=np.zeros((steps, 3)),
         payload=np.zeros(steps),
         motor_effectiveness=np.ones((steps, 4)),

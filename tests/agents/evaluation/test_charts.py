@@ -15,6 +15,7 @@ from undrift.agents.evaluation.charts import (
     TIME_FRAME,
     Axis,
     error_over_time,
+    error_profile,
     interval_strips,
     log_range,
     paired_flights,
@@ -120,6 +121,25 @@ def test_marks_stay_inside_their_frames(make_flight: Make) -> None:
     ):
         xy = np.concatenate(found)
         assert (xy >= [frame[0] - 0.1, frame[1] - 0.1]).all() and (xy <= [frame[2] + 0.1, frame[3] + 0.1]).all()
+
+
+def test_the_profile_is_the_share_of_shifted_flights_at_or_below_each_error(make_episode: Make) -> None:
+    def flights(scenario: str, adapter: str, errors: list[float], onset_s: float | None = 5.0) -> list[Episode]:
+        return [
+            make_episode(np.full(500, error), onset_s, scenario=scenario, adapter=adapter, seed=seed)
+            for seed, error in enumerate(errors)
+        ]
+
+    flown = flights("a", "frozen", [0.1, 0.2]) + flights("b", "frozen", [0.4, 0.8])
+    flown += flights("a", "observer", [0.05, 0.05]) + flights("no shift", "frozen", [3.0, 3.0], None)
+    chart = error_profile(cells(flown))
+    assert [series["controller"] for series in chart["series"]] == ["frozen"]  # observer did not fly "b"
+    line = points(chart["series"][0]["line"])
+    full, none = chart["y_ticks"][-1]["at"], chart["y_ticks"][0]["at"]
+    shares = (line[:, 1] - none) / (full - none)
+    errors = np.array([value_at(x, chart["x_ticks"]) for x in line[:, 0]])
+    expected = [np.mean([e <= error for e in (10, 20, 40, 80)]) for error in errors]
+    assert np.mean(np.abs(shares - expected) < 0.01) > 0.97
 
 
 def test_strips_order_low_middle_high_and_collapse_without_an_interval(make_flight: Make) -> None:

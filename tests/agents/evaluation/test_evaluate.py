@@ -11,6 +11,7 @@ from undrift.envs import Abrupt, Payload, Scenario
 
 RUN = Run.reference()
 ENV = {"episode_s": 1.5}
+SEEDS = range(10_000, 10_003)
 SCENARIOS = [
     Scenario("no shift", RUN.env_id, ENV),
     Scenario("payload +60%", RUN.env_id, ENV, (Payload(schedule=Abrupt(0.5)),)),
@@ -21,7 +22,7 @@ def test_evaluate_flies_every_cell_on_paired_seeds_and_reports(tmp_path):
     told = []
     out = tmp_path / "evaluation"
     episodes = evaluate(
-        [RUN], ["frozen", "integral"], SCENARIOS, range(3), out, progress=lambda done, total: told.append(done / total)
+        [RUN], ["frozen", "integral"], SCENARIOS, SEEDS, out, progress=lambda done, total: told.append(done / total)
     )
     assert len(episodes) == 2 * 2 * 3
     saved = sorted((out / "episodes").rglob("*.npz"))
@@ -34,25 +35,31 @@ def test_evaluate_flies_every_cell_on_paired_seeds_and_reports(tmp_path):
 
 def test_a_second_evaluation_gives_the_same_episodes(tmp_path):
     first, second = (
-        evaluate([RUN], ["frozen", "observer"], SCENARIOS[1:], range(2), tmp_path / name) for name in ("a", "b")
+        evaluate([RUN], ["frozen", "observer"], SCENARIOS[1:], SEEDS[:2], tmp_path / name) for name in ("a", "b")
     )
     assert all((one.error == other.error).all() for one, other in zip(first, second, strict=True))
 
 
 def test_an_unknown_adapter_is_refused_before_anything_flies_or_is_written(tmp_path):
     with pytest.raises(ValueError, match="the adapters are"):
-        evaluate([RUN], ["frozen", "magic"], SCENARIOS, range(2), tmp_path / "out")
+        evaluate([RUN], ["frozen", "magic"], SCENARIOS, SEEDS[:2], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_runs_of_the_same_training_seed_are_refused(tmp_path):
     with pytest.raises(ValueError, match="one at a time"):
-        evaluate([RUN, dataclasses.replace(RUN)], ["frozen"], SCENARIOS, range(2), tmp_path / "out")
+        evaluate([RUN, dataclasses.replace(RUN)], ["frozen"], SCENARIOS, SEEDS[:2], tmp_path / "out")
+
+
+def test_seeds_that_are_not_for_reports_are_refused_before_anything_flies_or_is_written(tmp_path):
+    with pytest.raises(ValueError, match="episode seed 9999: .* reports those from 10000 on"):
+        evaluate([RUN], ["frozen"], SCENARIOS, range(9_999, 10_002), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_scenarios_of_the_same_name_are_refused_before_anything_flies(tmp_path):
     with pytest.raises(ValueError, match="two scenarios are called 'no shift'"):
-        evaluate([RUN], ["frozen"], [SCENARIOS[0], SCENARIOS[0]], range(2), tmp_path / "out")
+        evaluate([RUN], ["frozen"], [SCENARIOS[0], SCENARIOS[0]], SEEDS[:2], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

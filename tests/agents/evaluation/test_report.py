@@ -59,7 +59,7 @@ def flown(make_flight: Make) -> list[Episode]:
         for scenario in ("no shift", "payload +60 %", "wind 8 m/s")
         for adapter in ("frozen", "integral", "observer")
         for training_seed in (0, 1)
-        for seed in range(4)
+        for seed in range(8)
     ]
 
 
@@ -77,7 +77,7 @@ def test_the_page_asks_nothing_of_the_network(paths: dict[str, Path]) -> None:
 def test_the_page_is_well_formed_and_every_coordinate_is_a_number(paths: dict[str, Path]) -> None:
     text = paths["html"].read_text(encoding="utf-8")
     page = Page(text)
-    assert page.tags.count("svg") == 9 + 3 + 3
+    assert page.tags.count("svg") == 9 + 3 + 3 + 1
     assert not re.search(r'="[^"]*\b(nan|inf|None)\b', text)
 
 
@@ -99,7 +99,7 @@ def test_every_column_command_and_version_is_on_the_page(paths: dict[str, Path])
         "a test machine, 2 cores",
         "10003",
         "ab12ab12",
-        "BCa",
+        "Hierarchical bootstrap",
     ):
         assert expected in text
 
@@ -127,8 +127,23 @@ def test_markdown_holds_a_line_for_every_row(flown: list[Episode], paths: dict[s
     lines = paths["md"].read_text(encoding="utf-8").splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + len(summarize(flown))
-    assert {line.count("|") for line in table} == {8}
+    assert {line.count("|") for line in table} == {9}
     assert headline(summarize(flown)) in lines
+
+
+def test_the_folded_table_has_the_figures_that_these_flights_have(paths: dict[str, Path]) -> None:
+    text = paths["html"].read_text(encoding="utf-8")
+    columns = re.findall(r'<th class="n">([^<]*)</th>', text[text.index("Every scenario in more figures") :])
+    for expected in (
+        "Worst decile, cm",
+        "Recovered [interval]",
+        "Recovered, by policy",
+        "p, Holm",
+        "Made worse, %",
+        "Guard",
+    ):
+        assert expected in columns
+    assert not {"Second exposure", "Forgetting, cm", "Recovered, of its own base"} & set(columns)
 
 
 def test_films_are_linked_relative_to_the_page_with_their_posters(flown: list[Episode], tmp_path: Path) -> None:
@@ -149,7 +164,7 @@ def test_names_from_outside_cannot_break_the_page(make_episode: Make, tmp_path: 
 
 def test_eight_scenarios_stay_far_below_a_megabyte(make_flight: Make, tmp_path: Path) -> None:
     flown = [
-        make_flight(f"shift {index}", adapter, seed)
+        make_flight(f"shift {index}", adapter, 10_000 + seed)
         for index in range(8)
         for adapter in ("frozen", "integral", "observer")
         for seed in range(20)
@@ -159,7 +174,7 @@ def test_eight_scenarios_stay_far_below_a_megabyte(make_flight: Make, tmp_path: 
 
 def test_one_flight_frozen_alone_still_makes_a_report(make_flight: Make, tmp_path: Path) -> None:
     page = Page(
-        write_report([make_flight("wind", "frozen", 1)], tmp_path, "t", "c")["html"].read_text(encoding="utf-8")
+        write_report([make_flight("wind", "frozen", 10_001)], tmp_path, "t", "c")["html"].read_text(encoding="utf-8")
     )
     assert "nothing to compare it with" in page.text and "does it ever hurt" not in page.text
 
@@ -167,6 +182,12 @@ def test_one_flight_frozen_alone_still_makes_a_report(make_flight: Make, tmp_pat
 def test_a_report_that_cannot_be_made_writes_nothing(make_flight: Make, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="on the same seeds"):
         write_report([make_flight("wind", "observer", 1)], tmp_path / "out", "t", "c")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_of_a_tuning_seed_is_refused_and_writes_nothing(make_flight: Make, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="episode seed 1000: .* reports those from 10000 on"):
+        write_report([make_flight("wind", "frozen", 1000)], tmp_path / "out", "t", "c")
     assert not (tmp_path / "out").exists()
 
 
@@ -195,14 +216,21 @@ def test_the_headline_says_no_and_names_the_harm_when_adapting_hurts(make_episod
 
 
 def test_the_headline_says_in_part_when_some_shifts_stay_as_they_were(make_flight: Make) -> None:
-    flown = [make_flight("wind 8 m/s", adapter, seed) for adapter in ("frozen", "observer") for seed in range(6)]
-    flown += [make_flight("noise", "frozen", seed) for seed in range(6)]
-    unmoved = [make_flight("noise", "frozen", seed) for seed in range(6)]
+    flown = [make_flight("wind 8 m/s", adapter, seed) for adapter in ("frozen", "observer") for seed in range(8)]
+    flown += [make_flight("noise", "frozen", seed) for seed in range(8)]
+    unmoved = [make_flight("noise", "frozen", seed) for seed in range(8)]
     for episode in unmoved:
         episode.meta["adapter"] = "observer"
     answer = headline(summarize(flown + unmoved))
     assert answer.startswith("In part: observer cuts the error after the shift in 1 of 2 shifted scenarios")
-    assert answer.endswith("it adds no crash and makes none of 12 flights worse than frozen.")
+    assert answer.endswith("it adds no crash and makes none of 16 flights worse than frozen.")
+
+
+def test_the_headline_leaves_open_what_too_few_flights_cannot_tell(make_flight: Make) -> None:
+    flown = [make_flight("wind 8 m/s", adapter, seed) for adapter in ("frozen", "observer") for seed in range(3)]
+    assert headline(summarize(flown)).startswith(
+        "Undecided: observer cuts the error after the shift in no shifted scenario"
+    )
 
 
 def test_the_headline_speaks_of_cost_when_nothing_shifts(make_episode: Make) -> None:

@@ -1,0 +1,83 @@
+"""Oracle: the base policy fine-tuned on one shift. A reference, not an upper bound. The one file here that needs torch.
+
+It tells what training on the shift itself buys within a stated budget. It knows the shift beforehand and is shown no
+other world; yet with another budget, learning rate or memory it might fly better, so that an adapter may beat it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ...envs import Always, Shift, make_batch
+from ...envs.scenario import shift_to_dict
+from ...policies.deployed import DeployedPolicy
+from ...policies.sb3 import LiquidPolicy
+from ..run import Run, new_run, refuse_existing
+from ..training import LearningCurve, Progress, Recipe, torch_threads, write_config
+from ..vec_env import BatchVecEnv
+from .summary import NOMINAL, ORACLE
+
+LEARNING_RATE = 3e-4
+"""At the start; it falls linearly to the base recipe's last one."""
+
+
+def fine_tune(base: Run, shift: Shift, folder: Path, steps: int, progress: Progress | None = None) -> Path:
+    """Train the policy of `base` on, in a world shifted from the first step of every episode, and write the run.
+
+    The run keeps the base's recipe, training seed and nominal model; its config says `kind` "oracle" and, under
+    `oracle`, the base, the shift and the steps.
+
+    Args:
+        base: a nominal run.
+        shift: what it is trained for; its schedule is not used.
+        folder: the run's folder; it must not exist yet.
+        steps: environment steps, rounded up to whole rollouts.
+        progress: called after every rollout, for example `undrift.agents.training.print_progress`.
+
+    Raises:
+        FileExistsError: `folder` exists.
+        ValueError: `base` is no nominal run, or its recipe does not fit its policy.
+    """
+    if base.kind != NOMINAL:
+        raise ValueError(f"{base.name} is not a nominal run but of kind {base.kind!r}: fine-tune the run it came from.")
+    refuse_existing(folder)
+    own = Recipe.from_dict(base.config["recipe"])
+    rates = LEARNING_RATE, min(LEARNING_RATE, own.learning_rate[1])
+    recipe = replace(own, total_timesteps=steps, learning_rate=rates)
+    always = replace(shift, schedule=Always())
+    batch = make_batch(recipe.env_id, recipe.n_envs, base.seed, (always,), **recipe.env_kwargs)
+    with torch_threads(recipe.threads), new_run(folder) as partial:
+        env = BatchVecEnv(batch, stagger=True)
+        learner = recipe.learner(env, base.seed)
+        load_actor(learner.policy, base.policy)
+        curve = LearningCurve(env, steps, progress)
+        learner.learn(steps, callback=curve, log_interval=None)  # type: ignore[arg-type]
+        learner.policy.deployed(batch.observation_names).save(partial)
+        base.nominal.save(partial)
+        curve.save(partial / "curve.csv")
+        facts = {"base": base.name, "base_sha256": base.policy.sha256, "shift": shift_to_dict(always), "steps": steps}
+        write_config(partial, recipe, base.seed, kind=ORACLE, oracle=facts)
+    return folder
+
+
+def load_actor(policy: LiquidPolicy, deployed: DeployedPolicy) -> None:
+    """Give `policy` the memory cell and the actor that were deployed; its critic stays as it is.
+
+    Raises:
+        ValueError: the two are not built alike.
+    """
+    actor = [layer for layer in policy.mlp_extractor.policy_net if isinstance(layer, nn.Linear)] + [policy.action_net]
+    modules: dict[str, nn.Module] = {"cell": policy.cell} | {f"actor.{i}": layer for i, layer in enumerate(actor)}
+    tensors = {name: torch.from_numpy(tensor) for name, tensor in deployed.tensors.items()}
+    try:
+        for prefix, module in modules.items():
+            names = [name for name in tensors if name.startswith(prefix + ".")]
+            module.load_state_dict({name.removeprefix(prefix + "."): tensors.pop(name) for name in names})
+    except RuntimeError as error:
+        raise ValueError(f"the run's recipe does not build its policy: {error}") from None
+    if tensors:
+        raise ValueError(f"the run's recipe does not build its policy: nothing takes {', '.join(tensors)}")
