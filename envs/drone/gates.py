@@ -21,6 +21,8 @@ HEIGHT = 2.5
 """Of the gates' centres, m."""
 BAR = 0.08
 """Thickness of a gate's frame, m."""
+ACROSS = 2.0
+"""How much more than along the axis of a gate the distance across it counts: a gate is to be met straight."""
 
 _TERMS = ("progress", "gate", "heading", "smoothness", "body_rates", "crash")
 _GATE = ("gate", "second_gate")
@@ -61,9 +63,9 @@ class DroneGates(DroneEnv):
 
     Action: see `DroneEnv`. By default collective thrust and body rates.
 
-    Reward: 0.4 x (way made towards the next gate in this step / way at `pace`, within ±1) + exp(-offset / 0.5 m) for
-    passing a gate that far from its centre + 0.1 exp(-|heading| / 0.5 rad), less 0.04 |change of action|² and
-    0.004 |body rates|² (capped at 0.4); -5 on a crash.
+    Reward: 0.4 x (way made towards the next gate in this step / way at `pace`, within ±1), where distance across the gate's
+    axis counts twice, + exp(-offset / 0.5 m) for passing a gate that far from its centre + 0.1 exp(-|heading| / 0.5 rad),
+    less 0.04 |change of action|² and 0.004 |body rates|² (capped at 0.4); -5 on a crash.
 
     An episode draws where the gates stand (each within `displacement` of its place on a ring of 6 m, turned by up to
     0.2 rad from the ring's tangent) and starts on the way from one gate to the next, at up to `pace`, off by 0.3 m, 0.5 m/s,
@@ -244,6 +246,13 @@ def _about_z(angle: np.ndarray | float) -> np.ndarray:
 
 
 @njit(cache=True)
+def _distance(offset: np.ndarray, along: float) -> float:
+    """From the centre of a gate, where what lies across its axis counts ACROSS times."""
+    squared = offset[0] ** 2 + offset[1] ** 2 + offset[2] ** 2
+    return np.sqrt(along**2 + ACROSS**2 * max(squared - along**2, 0.0))
+
+
+@njit(cache=True)
 def _score(
     qpos: np.ndarray,
     qvel: np.ndarray,
@@ -263,13 +272,13 @@ def _score(
     attitude = np.empty(9)
     for n in range(qpos.shape[0]):
         then, now = before[n] - centre[n], qpos[n, :3] - centre[n]
+        along_then = then[0] * axis[n, 0] + then[1] * axis[n, 1]
+        along_now = now[0] * axis[n, 0] + now[1] * axis[n, 1]
         error[n] = np.sqrt(now[0] ** 2 + now[1] ** 2 + now[2] ** 2)
-        way = np.sqrt(then[0] ** 2 + then[1] ** 2 + then[2] ** 2) - error[n]
+        way = _distance(then, along_then) - _distance(now, along_now)
         crashed[n] = contact[n] or not error[n] <= 15.0
         terms[n, 0] = 0.4 * min(max(way / expected[n], -1.0), 1.0)
         terms[n, 1] = 0.0
-        along_then = then[0] * axis[n, 0] + then[1] * axis[n, 1]
-        along_now = now[0] * axis[n, 0] + now[1] * axis[n, 1]
         if along_then < 0.0 <= along_now:
             share = along_then / (along_then - along_now)
             crossing = then + share * (now - then)

@@ -50,7 +50,7 @@ class DroneReach(DroneEnv):
 
     Action: see `DroneEnv`. By default collective thrust and body rates.
 
-    Reward: 0.3 exp(-e / 30 cm) + 0.6 exp(-e / 5 m) + 0.1 exp(-|heading| / 0.5 rad), less 0.3 exp(-gap to the nearest thing
+    Reward: 0.45 exp(-e / 50 cm) + 0.45 exp(-e / 5 m) + 0.1 exp(-|heading| / 0.5 rad), less 0.3 exp(-gap to the nearest thing
     / 15 cm), 0.04 |change of action|² and 0.004 |body rates|² (capped at 0.4); -5 on a crash.
 
     An episode draws `pillars` of 0.3 m radius between start and target, 12 m apart, no two closer than 1.5 m (centre to
@@ -82,7 +82,7 @@ class DroneReach(DroneEnv):
 
         def channels(actions: tuple[str, ...]) -> dict[str, float]:
             return {
-                **{f"position_error_{a}": 3.0 for a in AXES},
+                **{f"position_error_{a}": 1.0 for a in AXES},
                 **{f"velocity_{a}": 2.0 for a in AXES},
                 **dict.fromkeys(ROTATION, 1.0),
                 **dict.fromkeys(BODY_RATES, 4.0),
@@ -205,7 +205,7 @@ def _score(
         error[n] = np.sqrt(squared)
         rotation(qpos[n], attitude)
         crashed[n] = contact[n] or not (error[n] <= 16.0 and qpos[n, 2] <= CEILING)
-        terms[n, 0] = 0.3 * tolerance(error[n], 0.3) + 0.6 * tolerance(error[n], 5.0)
+        terms[n, 0] = 0.45 * tolerance(error[n], 0.5) + 0.45 * tolerance(error[n], 5.0)
         terms[n, 1] = 0.1 * tolerance(np.arctan2(attitude[3], attitude[0]), 0.5)
         terms[n, 2] = -0.3 * tolerance(max(gap[n], 0.0), 0.15)
         terms[n, 3], terms[n, 4] = effort(action[n], action_before[n], qvel[n, 3:])

@@ -22,6 +22,9 @@ PREVIEW_S = np.array([0.15, 0.30, 0.60])
 DRAWN_S = 2.0
 """Pictures show the reference this far behind and ahead, s."""
 
+SUCCESS_DISTANCE = 0.05
+"""Nearer than that to its reference the drone is said to follow it, m."""
+
 _TERMS = ("tracking", "heading", "smoothness", "body_rates", "crash")
 
 
@@ -68,7 +71,7 @@ class DroneTrack(DroneEnv):
     standard deviation per axis), so that the way back is part of what is learned.
 
     Terminated: further than `crash_distance` from the reference, or tipped more than 107° from upright.
-    Truncated: after `episode_s`.
+    Truncated: after `episode_s`. `info["success"]`: within 5 cm of the reference.
 
     Args:
         num_envs: simulations in the batch.
@@ -135,7 +138,11 @@ class DroneTrack(DroneEnv):
         _score(
             self.qpos, self.qvel, reference, self.action, self.action_before, self.crash_distance, error, terms, crashed
         )
-        info = {"position_error": error, "reference_position": reference}
+        info = {
+            "position_error": error,
+            "reference_position": reference,
+            "success": error < SUCCESS_DISTANCE,
+        }
         info |= {f"reward/{name}": terms[:, k] for k, name in enumerate(_TERMS)}
         return terms.sum(axis=1), crashed, info
 

@@ -27,22 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..wiring import Wiring
-from .arithmetic import INPUT_TILE, add, copy, fill, linear, pack_linear, tanh, tanh_all
+from .arithmetic import INPUT_TILE, add, copy, fill, linear, multiply, pack_linear, tanh, tanh_all
 from .backend import check_tensors, helper, kernel
 
 MODES = ("default", "pure", "no_gate")
 LECUN_GAIN, LECUN_SLOPE = 1.7159, 0.666
-
-# OpenBLAS computes a product of up to so many multiplications on the calling thread.
-_ONE_THREAD = 1 << 18
-
-
-@helper
-def _multiply(a, b, product):
-    """product = a @ b, a few rows at a time: BLAS starts no threads for small products, whose start costs more than they save."""
-    rows = max(_ONE_THREAD // b.size, 1)
-    for i in range(0, a.shape[0], rows):
-        np.dot(a[i : i + rows], b, product[i : i + rows])
 
 
 @helper
@@ -182,18 +171,18 @@ def forward(
         before = state if t == 0 else states[t - 1]
         copy(before.ravel(), entering[t].ravel())
         _reset_rows(entering[t], reset[t])
-        _multiply(entering[t], recurrent, product)
+        multiply(entering[t], recurrent, product)
         _add_both(bias, product, first[t])
         if backbone:
             _lecun_tanh(first[t].ravel())
             z = first[t]
             for i in range(features.shape[0]):
-                _multiply(z, deeper[i], features[i, t])
+                multiply(z, deeper[i], features[i, t])
                 z = features[i, t]
                 _add_rows(deeper_bias[i], z)
                 _lecun_tanh(z.ravel())
             heads_out = total if elapsed else activity[t].reshape(rows, 3 * units)
-            _multiply(z, heads, heads_out)
+            multiply(z, heads, heads_out)
             _add_rows(heads_bias, heads_out)
         if elapsed:
             _merge_time((total if backbone else first[t]).reshape(rows, 4, units), periods[t], activity[t])
@@ -237,12 +226,12 @@ def backward(
         if heads.shape[1] > 0:
             d_z, weight = d_heads[t], heads
             for i in range(features.shape[0] - 1, -1, -1):
-                _multiply(d_z, weight, d_deeper[i, t])
+                multiply(d_z, weight, d_deeper[i, t])
                 d_z, weight = d_deeper[i, t], deeper[i]
                 _lecun_tanh_backward(features[i, t].ravel(), d_z.ravel())
-            _multiply(d_z, weight, d_first[t])
+            multiply(d_z, weight, d_first[t])
             _lecun_tanh_backward(first[t].ravel(), d_first[t].ravel())
-        _multiply(d_first[t], recurrent, d_state)
+        multiply(d_first[t], recurrent, d_state)
         _reset_rows(d_state, reset[t])
 
 

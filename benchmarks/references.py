@@ -1,0 +1,61 @@
+"""How well the committed policies solve the tasks they were trained for: nominal world, report seeds, frozen.
+
+An episode is solved if its goal is met when it ends (`info["success"]`: hover within 10 cm, track within 5 cm, one whole lap of
+gates, target within 30 cm) and nothing was hit on the way. A task is solved if at least 90 % of the episodes are.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from _report import Row, arguments, report
+
+from undrift.agents import Run
+from undrift.agents.evaluation.seeds import REPORTS_FROM
+from undrift.agents.evaluation.statistics import wilson
+from undrift.envs import make_batch
+
+RUNS = ("reference-hover-s0", "reference-s0", "reference-s1", "reference-s2", "reference-gates-s0", "reference-reach-s0")
+EPISODES = 100
+
+
+def fly(name: str) -> Row:
+    run = Run.load(name)
+    # The recipe's way to act, not its shorter training episodes.
+    interface = run.config["recipe"]["env_kwargs"].get("interface", "rates")
+    env = make_batch(run.env_id, EPISODES, interface=interface)
+    controller = run.controller("frozen")
+    controller.reset(EPISODES)
+    observation = env.reset(list(range(REPORTS_FROM, REPORTS_FROM + EPISODES)))
+    crashed, errors = np.zeros(EPISODES, dtype=bool), []
+    for _ in range(env.max_episode_steps):
+        observation, reward, terminated, truncated, info = env.step(controller.act(observation, env.step_duration))
+        controller.learn(observation, reward, terminated, truncated)
+        crashed |= terminated
+        errors.append(info["position_error"])
+    solved = info["success"] & ~crashed
+    share = wilson(int(solved.sum()), EPISODES)
+    settled = np.array(errors)[round(2.0 / env.dt) :, ~crashed]
+    return {
+        "name": name,
+        "task": run.env_id,
+        "solved_percent": 100 * share.estimate,
+        "solved_low": 100 * share.low,
+        "solved_high": 100 * share.high,
+        "crashed": int(crashed.sum()),
+        "final_error_cm": 100 * float(np.median(settled[-1])),
+        "rmse_after_2s_cm": 100 * float(np.sqrt(np.mean(settled**2))),
+        "trained_steps": run.config["recipe"]["total_timesteps"],
+    }
+
+
+def main() -> None:
+    options = arguments(__doc__ or "").parse_args()
+    report([fly(name) for name in RUNS], options.json)
+
+
+if __name__ == "__main__":
+    main()
