@@ -1,7 +1,7 @@
 """How well the committed policies solve the tasks they were trained for: nominal world, report seeds, frozen.
 
-An episode is solved if its goal is met when it ends (`info["success"]`: hover within 10 cm, track within 5 cm, one whole lap of
-gates, target within 30 cm) and nothing was hit on the way. A task is solved if at least 90 % of the episodes are.
+An episode is solved if its goal is met when it ends (`info["success"]`: hover within 10 cm, track within 5 cm) without a crash
+on the way. A task is solved if at least 90 % of the episodes are.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from undrift.agents.evaluation.seeds import REPORTS_FROM
 from undrift.agents.evaluation.statistics import wilson
 from undrift.envs import make_batch
 
-RUNS = ("reference-hover-s0", "reference-s0", "reference-s1", "reference-s2", "reference-gates-s0", "reference-reach-s0")
+RUNS = ("reference-hover-s0", "reference-s0", "reference-s1", "reference-s2")
 EPISODES = 100
 
 
 def fly(name: str) -> Row:
     run = Run.load(name)
-    # The recipe's way to act, not its shorter training episodes.
-    interface = run.config["recipe"]["env_kwargs"].get("interface", "rates")
-    env = make_batch(run.env_id, EPISODES, interface=interface)
+    env = make_batch(run.env_id, EPISODES)
     controller = run.controller("frozen")
     controller.reset(EPISODES)
     observation = env.reset(list(range(REPORTS_FROM, REPORTS_FROM + EPISODES)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -56,8 +57,10 @@ def kernel(function: Callable[..., Any]) -> Any:
     if numba is None:
         return function
     compiled = numba.njit(cache=True, **_OPTIONS)(function)
-    # What is kept is valid while the file of the kernel is unchanged, says numba; here, that of its helpers as well.
-    compiled._cache._cache_file._source_stamp += _HELPERS
+    # What is kept is valid while the file of the kernel is unchanged, says numba; here, that of its helpers as well. The
+    # attribute is private: a numba that lacks it serves everyone but who edits the helpers.
+    with suppress(AttributeError):
+        compiled._cache._cache_file._source_stamp += _HELPERS
     return compiled
 
 
