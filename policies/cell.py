@@ -33,6 +33,9 @@ class Cell(nn.Module, ABC):
     period : nominal time between steps, s.
     """
 
+    threads = 1
+    """On how many threads compiled sequences run, a block of rows on each; set it where batches are large."""
+
     def __init__(self, input_size: int, state_size: int, output_size: int, period: float) -> None:
         super().__init__()
         for name, size in (("input_size", input_size), ("state_size", state_size), ("output_size", output_size)):

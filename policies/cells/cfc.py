@@ -18,6 +18,7 @@ from ..kernels.backend import check_backend, choose
 from ..kernels.cfc import LECUN_GAIN, LECUN_SLOPE, check_options
 from ..wiring import Wiring
 from .arrays import array, reset_array
+from .threads import apply_in_blocks
 from .workspace import Workspace
 
 
@@ -85,12 +86,21 @@ class CfCLayer(nn.Module):
         return torch.tanh(heads[0]), torch.tanh(heads[1]), torch.sigmoid(time)
 
     def sequence(
-        self, kernels: ModuleType, x: Tensor, h: Tensor, periods: Tensor | None, reset: Tensor | None
+        self,
+        kernels: ModuleType,
+        threads: int,
+        x: Tensor,
+        h: Tensor,
+        periods: Tensor | None,
+        reset: Tensor | None,
     ) -> Tensor:
         """x [T, B, I], h [B, H], periods and reset [T, B] -> states [T, B, H], by the compiled kernels."""
         backbone = [parameter for layer in self.backbone_layers() for parameter in (layer.weight, layer.bias)]
         heads = self.heads.weight, self.heads.bias
-        return _Sequence.apply(kernels, self.mode == "default", self.mask, x, h, periods, reset, *heads, *backbone)
+        axes = None, None, None, 1, 0, 1, 1, None, None, *[None] * len(backbone)
+        gated = self.mode == "default"
+        arguments = kernels, gated, self.mask, x, h, periods, reset, *heads, *backbone
+        return apply_in_blocks(_Sequence, threads, axes, *arguments)
 
     def _features(self, x: Tensor, h: Tensor) -> Tensor:
         features = torch.cat([x, h], 1)
@@ -372,7 +382,7 @@ class CfC(Cell):
         periods = None if dt is None else (dt / self.period).to(x.dtype)
         states = []
         for layer, neurons in self._stack():
-            x = layer.sequence(kernels, x, h[:, neurons.start : neurons.stop], periods, reset)
+            x = layer.sequence(kernels, self.threads, x, h[:, neurons.start : neurons.stop], periods, reset)
             states.append(x)
         return states
 

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from ..cell import Cell
 from ..kernels.backend import check_backend, choose
 from .arrays import array, inverse_softplus, reset_array, softplus
+from .threads import apply_in_blocks
 
 # the share of a neuron's rate at rest that no input can take away
 LEAK_SHARE = 0.1
@@ -103,7 +104,9 @@ class Diagonal(Cell):
         if kernels is None:
             return super().states(x, h, dt, reset)
         periods = x.new_ones(x.shape[:2]) if dt is None else (dt / self.period).to(x.dtype)
-        return _Sequence.apply(kernels, self.input(x), h, self.feedback, softplus(self.leak), periods, reset)
+        shared = self.feedback, softplus(self.leak)
+        axes = None, 1, 0, None, None, 1, 1
+        return apply_in_blocks(_Sequence, self.threads, axes, kernels, self.input(x), h, *shared, periods, reset)
 
     def _activate(self, x: Tensor, h: Tensor, dt: Tensor | None) -> tuple[Tensor, Tensor]:
         """The share of the way to its target that each neuron goes, and the target, [B, H]."""

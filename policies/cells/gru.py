@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from ..cell import Cell
 from ..kernels.backend import check_backend, choose
 from .arrays import array, reset_array, timed_linear
+from .threads import apply_in_blocks
 
 
 class GRU(Cell):
@@ -68,7 +69,9 @@ class GRU(Cell):
         kernels = choose(self.backend, "gru", x)
         if kernels is None:
             return super().states(x, h, dt, reset)
-        return _Sequence.apply(kernels, self._drive(x, dt), h, self.recurrent.weight, self.recurrent.bias, reset)
+        shared = self.recurrent.weight, self.recurrent.bias
+        axes = None, 1, 0, None, None, 1
+        return apply_in_blocks(_Sequence, self.threads, axes, kernels, self._drive(x, dt), h, *shared, reset)
 
     def _activate(self, x: Tensor, h: Tensor, dt: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         r, z, n = self._drive(x, dt).chunk(3, 1)

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from ..cell import Cell
 from ..kernels.backend import check_backend, choose
 from .arrays import array, reset_array, timed_linear
+from .threads import apply_in_blocks
 
 
 class LSTM(Cell):
@@ -73,7 +74,10 @@ class LSTM(Cell):
         kernels = choose(self.backend, "lstm", x)
         if kernels is None:
             return super().states(x, h, dt, reset)
-        return _Sequence.apply(kernels, self._drive(x, dt), h, self.recurrent.weight, reset)
+        axes = None, 1, 0, None, 1
+        return apply_in_blocks(
+            _Sequence, self.threads, axes, kernels, self._drive(x, dt), h, self.recurrent.weight, reset
+        )
 
     def _activate(self, x: Tensor, h: Tensor, dt: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         i, f, g, o = (self._drive(x, dt) + self.recurrent(h[:, : self.output_size])).chunk(4, 1)

@@ -17,6 +17,7 @@ from ..kernels.backend import check_backend, choose
 from ..kernels.ltc import GATE_LIMIT, LEAST_CONDUCTANCE, SOLVERS
 from ..wiring import Wiring
 from .arrays import array, inverse_softplus, reset_array, softplus
+from .threads import apply_in_blocks
 
 
 class Synapses(nn.Module):
@@ -169,14 +170,14 @@ class LTC(Cell):
         if kernels is None:
             return super().states(x, h, dt, reset)
         periods = x.new_ones(x.shape[:2]) if dt is None else (dt / self.period).to(x.dtype)
-        inputs = (x * self.input_gain + self.input_bias).flatten(0, 1)
+        inputs = x * self.input_gain + self.input_bias
         leak = softplus(self.leak_conductance)
         neurons = torch.stack([softplus(self.capacitance), leak * self.leak_potential, leak + LEAST_CONDUCTANCE])
         pairs = self.sensory.pairs, self.recurrent.pairs
         coefficients = self.sensory.coefficients(), self.recurrent.coefficients()
-        return _Sequence.apply(
-            kernels, pairs, self.unfolds, inputs, h, periods / self.unfolds, reset, *coefficients, neurons
-        )
+        axes = None, None, None, 1, 0, 1, 1, None, None, None
+        arguments = kernels, pairs, self.unfolds, inputs, h, periods / self.unfolds, reset, *coefficients, neurons
+        return apply_in_blocks(_Sequence, self.threads, axes, *arguments)
 
     def _sense(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Current and conductance [B, H] without the synapses between the neurons."""
@@ -241,7 +242,7 @@ class _Sequence(torch.autograd.Function):
         neurons: Tensor,
     ) -> Tensor:
         steps, rows, units = *elapsed.shape, state.shape[1]
-        inputs, times, per_neuron = array(x.T), array(elapsed), array(neurons)
+        inputs, times, per_neuron = array(x.flatten(0, 1).T), array(elapsed), array(neurons)
         resets, limit = reset_array(reset, steps, rows), inputs.dtype.type(GATE_LIMIT)
         sensed = np.empty((2, units, steps * rows), inputs.dtype)
         potentials = np.empty((steps, unfolds + 1, units, rows), inputs.dtype)
@@ -277,6 +278,7 @@ class _Sequence(torch.autograd.Function):
         )
         ctx.kernels.sense_backward(*ctx.sensory, *d_sensed.reshape(2, units, -1), d_x, d_sensory, d_neurons)
         gradients = [
-            torch.from_numpy(each) for each in (d_x.T, d_state.T, d_elapsed, d_sensory, d_recurrent, d_neurons)
+            torch.from_numpy(each)
+            for each in (d_x.T.reshape(steps, rows, -1), d_state.T, d_elapsed, d_sensory, d_recurrent, d_neurons)
         ]
         return None, None, None, *gradients[:3], None, *gradients[3:]

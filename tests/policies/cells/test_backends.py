@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from undrift.policies import CELLS, Cell, make_cell
+from undrift.policies import CELLS, Cell, CfC, Wiring, make_cell
 
 COMPILED = [name for name, cell in CELLS.items() if "backend" in inspect.signature(cell).parameters]
 
@@ -108,3 +108,39 @@ def test_a_copy_and_a_second_backward_pass_work(name: str) -> None:
 def test_an_unknown_backend_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="choose one of auto, torch, numba"):
         make_cell({"cell": name}, input_size=3, units=5, backend="cuda")
+
+
+@pytest.mark.parametrize("threads", [2, 3, 9])
+@pytest.mark.parametrize("name", COMPILED)
+def test_blocks_of_rows_on_threads_compute_the_same_states_and_gradients(name: str, threads: int) -> None:
+    torch.manual_seed(threads)
+    cell, _ = pair(name, 3, 7)
+    x, h = torch.randn(6, 5, 3).double(), torch.randn(5, cell.state_size).double()
+    for dt, reset in ((None, None), (0.04 * torch.rand(6, 5).double(), torch.rand(6, 5) < 0.3)):
+        cell.threads = 1
+        alone = run(cell, x, h, dt, reset)
+        cell.threads = threads
+        for value, expected in zip(run(cell, x, h, dt, reset), alone, strict=True):
+            assert relative(value, expected) < 1e-12
+
+
+def test_a_wired_cell_learns_on_threads_as_on_one() -> None:
+    torch.manual_seed(0)
+    cell = CfC(3, 12, wiring=Wiring.auto_ncp(3, 12, 2)).double()
+    x, h = torch.randn(4, 5, 3).double(), torch.zeros(5, 12).double()
+    alone = run(cell, x, h, None, None)
+    cell.threads = 2
+    for value, expected in zip(run(cell, x, h, None, None), alone, strict=True):
+        assert relative(value, expected) < 1e-12
+
+
+def test_backward_can_be_repeated_and_an_error_in_a_block_is_not_lost() -> None:
+    cell = CfC(3, 4)
+    cell.threads = 2
+    y, _ = cell.sequence(torch.randn(3, 4, 3), torch.zeros(4, 4))
+    first = torch.autograd.grad(y.sum(), list(cell.parameters()), retain_graph=True)
+    again = torch.autograd.grad(y.sum(), list(cell.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    cell.layers[0].heads.bias = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(Exception, match="size|shape|dimension|mismatch|broadcast"):
+        cell.sequence(torch.randn(3, 4, 3), torch.zeros(4, 4))
