@@ -177,6 +177,12 @@ class DroneEnv(BatchEnv):
         [n, 18 or more].
         """
 
+    def _scored(
+        self, names: Sequence[str], terms: np.ndarray, crashed: np.ndarray, info: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """What `_score` returns, from the named terms of the reward [N, K]: their sum, and each of them in `info`."""
+        return terms.sum(axis=1), crashed, info | {f"reward/{name}": terms[:, k] for k, name in enumerate(names)}
+
     def place(
         self,
         index: int,
@@ -285,6 +291,18 @@ class DroneEnv(BatchEnv):
             force = self._acceleration[ids, :3] + [0.0, 0.0, GRAVITY]
             truth[:, 18:] = np.einsum("nij,ni->nj", truth[:, 6:15].reshape(-1, 3, 3), force)
         return truth
+
+
+def state_signals(actions: tuple[str, ...], tracking: Mapping[str, str] | None = None) -> Signals:
+    """Those of a task that shows velocity, attitude, body rates and previous action, and no preview of a reference."""
+    rates = (*(f"velocity_{a}" for a in AXES), *BODY_RATES)
+    return Signals(
+        rates={channel: (channel,) for channel in rates},
+        context=ROTATION,
+        tracking=tracking or {},
+        preview=(),
+        previous_action=tuple(f"previous_action_{a}" for a in actions),
+    )
 
 
 def _largest_acceleration(vehicle: Vehicle) -> float:

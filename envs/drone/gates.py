@@ -10,8 +10,7 @@ from numba import njit
 
 from ..drawing import Canvas
 from ..reward import tolerance
-from ..signals import Signals
-from .base import AXES, BODY_RATES, ROTATION, DroneEnv, effort
+from .base import AXES, BODY_RATES, ROTATION, DroneEnv, effort, state_signals
 from .looks import WAY, light_up
 from .physics import rotation
 
@@ -41,17 +40,6 @@ def _channels(actions: tuple[str, ...]) -> dict[str, float]:
             for a in AXES
         },
     }
-
-
-def _signals(actions: tuple[str, ...]) -> Signals:
-    rates = (*(f"velocity_{a}" for a in AXES), *BODY_RATES)
-    return Signals(
-        rates={channel: (channel,) for channel in rates},
-        context=ROTATION,
-        tracking={},
-        preview=(),
-        previous_action=tuple(f"previous_action_{a}" for a in actions),
-    )
 
 
 class DroneGates(DroneEnv):
@@ -114,7 +102,7 @@ class DroneGates(DroneEnv):
         super().__init__(
             num_envs,
             channels=_channels,
-            signals=_signals,
+            signals=state_signals,
             task={"gates": gates, "opening": opening, "displacement": displacement, "motion": motion, "pace": pace},
             build=lambda spec: _add_gates(spec, gates, opening),
             episode_s=episode_s,
@@ -219,8 +207,7 @@ class DroneGates(DroneEnv):
             "gates": self.passed.copy(),
             "success": self.passed >= self.gates,
         }
-        info |= {f"reward/{name}": terms[:, k] for k, name in enumerate(_TERMS)}
-        return terms.sum(axis=1), crashed, info
+        return self._scored(_TERMS, terms, crashed, info)
 
 
 def _add_gates(spec: mujoco.MjSpec, gates: int, opening: float) -> None:

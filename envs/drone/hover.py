@@ -10,7 +10,7 @@ from numba import njit
 from ..drawing import Canvas
 from ..reward import tolerance
 from ..signals import Signals
-from .base import AXES, BODY_RATES, ROTATION, DroneEnv, effort
+from .base import AXES, BODY_RATES, ROTATION, DroneEnv, effort, state_signals
 from .looks import draw_ghost
 from .physics import rotation
 
@@ -33,14 +33,7 @@ def _channels(actions: tuple[str, ...]) -> dict[str, float]:
 
 
 def _signals(actions: tuple[str, ...]) -> Signals:
-    rates = (*(f"velocity_{a}" for a in AXES), *BODY_RATES)
-    return Signals(
-        rates={channel: (channel,) for channel in rates},
-        context=ROTATION,
-        tracking={f"velocity_{a}": f"position_error_{a}" for a in AXES},
-        preview=(),
-        previous_action=tuple(f"previous_action_{a}" for a in actions),
-    )
+    return state_signals(actions, {f"velocity_{a}": f"position_error_{a}" for a in AXES})
 
 
 class DroneHover(DroneEnv):
@@ -122,8 +115,7 @@ class DroneHover(DroneEnv):
             "reference_position": np.tile(SETPOINT, (n, 1)),
             "success": error < SUCCESS_DISTANCE,
         }
-        info |= {f"reward/{name}": terms[:, k] for k, name in enumerate(_TERMS)}
-        return terms.sum(axis=1), crashed, info
+        return self._scored(_TERMS, terms, crashed, info)
 
 
 @njit(cache=True)

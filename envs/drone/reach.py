@@ -10,8 +10,7 @@ from numba import njit
 
 from ..drawing import Canvas
 from ..reward import tolerance
-from ..signals import Signals
-from .base import AXES, BODY_RATES, ROTATION, DroneEnv, effort
+from .base import AXES, BODY_RATES, ROTATION, DroneEnv, effort, state_signals
 from .looks import GOAL, draw_ghost
 from .physics import rotation
 
@@ -27,17 +26,6 @@ SUCCESS_DISTANCE = 0.3
 _HALF_LENGTH, _HALF_WIDTH = 6.0, 4.0  # of the field, m
 _HEIGHT = 2.0  # of start and target, m
 _TERMS = ("position", "heading", "clearance", "smoothness", "body_rates", "crash")
-
-
-def _signals(actions: tuple[str, ...]) -> Signals:
-    rates = (*(f"velocity_{a}" for a in AXES), *BODY_RATES)
-    return Signals(
-        rates={channel: (channel,) for channel in rates},
-        context=ROTATION,
-        tracking={},  # the way to the target leads around pillars: its distance is no error to be held at zero
-        preview=(),
-        previous_action=tuple(f"previous_action_{a}" for a in actions),
-    )
 
 
 class DroneReach(DroneEnv):
@@ -93,7 +81,8 @@ class DroneReach(DroneEnv):
         super().__init__(
             num_envs,
             channels=channels,
-            signals=_signals,
+            # The way to the target leads around pillars: its distance is no error to be held at zero.
+            signals=state_signals,
             task={"pillars": pillars, "rays": rays},
             build=lambda spec: _add_pillars(spec, pillars),
             episode_s=episode_s,
@@ -156,8 +145,7 @@ class DroneReach(DroneEnv):
             "reference_position": self.target.copy(),
             "success": error < SUCCESS_DISTANCE,
         }
-        info |= {f"reward/{name}": terms[:, k] for k, name in enumerate(_TERMS)}
-        return terms.sum(axis=1), crashed, info
+        return self._scored(_TERMS, terms, crashed, info)
 
 
 def _add_pillars(spec: mujoco.MjSpec, pillars: int) -> None:

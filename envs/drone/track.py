@@ -143,8 +143,7 @@ class DroneTrack(DroneEnv):
             "reference_position": reference,
             "success": error < SUCCESS_DISTANCE,
         }
-        info |= {f"reward/{name}": terms[:, k] for k, name in enumerate(_TERMS)}
-        return terms.sum(axis=1), crashed, info
+        return self._scored(_TERMS, terms, crashed, info)
 
 
 @njit(cache=True)
