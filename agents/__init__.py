@@ -10,6 +10,7 @@ from typing import Any
 from .. import __version__ as __version__
 
 _EXPORTS = {
+    "A2C": "algorithms",
     "ADAPTERS": "adaptation",
     "Adapter": "adaptation",
     "BatchVecEnv": "vec_env",
@@ -19,7 +20,10 @@ _EXPORTS = {
     "PPO": "algorithms",
     "Recipe": "training",
     "Run": "run",
+    "SAC": "algorithms",
+    "TD3": "algorithms",
     "evaluate": "evaluation.evaluate",
+    "imitate": "imitation",
     "make_adapter": "adaptation",
     "make_vec_env": "vec_env",
     "render_pair": "film",

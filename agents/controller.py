@@ -47,7 +47,8 @@ class Controller:
 
     `reset`, then `act` and `learn` in turn. SB3's `evaluate_policy(controller, env)` works through `predict`: a
     transition is then learned when the next observation arrives, so an episode's last one is not, and elapsed time is
-    the configured `dt`. Arrays may be of one vehicle ([O]) or of N ([N, O]).
+    the channel "step_duration" of the observation, or else the configured `dt`. Arrays may be of one vehicle ([O]) or of
+    N ([N, O]).
 
     Args:
         policy: the trained policy.
@@ -61,7 +62,9 @@ class Controller:
         self.guard = Guard() if guard is None else guard
         self.dt = adapter.nominal.dt if dt is None else dt
         self._previous_action = adapter.nominal.reader.previous_action_index
-        self._channels = len(adapter.nominal.observation_names)
+        names = adapter.nominal.observation_names
+        self._channels = len(names)
+        self._step_duration = names.index("step_duration") if "step_duration" in names else None
         self.state = self._fresh(1)
 
     def reset(self, n: int = 1) -> None:
@@ -74,7 +77,8 @@ class Controller:
 
         Args:
             observation: [N, O] or [O].
-            dt: time in s since the last step, one for all or [N]; None is the nominal period.
+            dt: time in s since the last step, one for all or [N]; None takes it from the observation's channel
+                "step_duration", or is the nominal period where there is none.
 
         Raises:
             ValueError: wrong number of channels, or rows unlike those of `reset`.
@@ -82,7 +86,9 @@ class Controller:
         single = np.ndim(observation) == 1
         s = self.state
         measured, fresh = self.guard.repair(self._rows(observation), s.observation, s.steps)
-        elapsed = np.broadcast_to(np.asarray(self.dt if dt is None else dt, dtype=np.float64), fresh.shape)
+        if dt is None:
+            dt = self.dt if self._step_duration is None else measured[:, self._step_duration]
+        elapsed = np.broadcast_to(np.asarray(dt, dtype=np.float64), fresh.shape)
         shown, adapter_state = self.adapter.see(s.adapter, measured)
         shown = self.guard.admit_view(measured, shown, s.steps)
         # The policy is shown what it did itself, not what was made of it: it was trained on its own actions.

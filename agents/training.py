@@ -17,10 +17,11 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 
-from ..envs import make_batch
+from ..envs import EXPERTS, make_batch
 from .algorithms import PPO
 from .episode import versions
 from .evaluation.seeds import check_training_seed
+from .imitation import imitate
 from .run import new_run, refuse_existing
 from .vec_env import BatchVecEnv
 
@@ -47,6 +48,8 @@ class Recipe:
         ppo: further arguments of :class:`PPO`.
         policy: arguments of :class:`LiquidPolicy` but the control period and observation scale, which are the
             environment's.
+        imitation: with what arguments :func:`imitate` begins the training, by the environment's expert in ``EXPERTS``, on
+            the first of the steps; None begins with random weights.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Recipe:
     threads: int
     ppo: dict[str, Any]
     policy: dict[str, Any]
+    imitation: dict[str, Any] | None = None
 
     @staticmethod
     def load(name: str) -> Recipe:
@@ -81,6 +85,7 @@ class Recipe:
         Raises:
             ValueError: if a field is missing or unknown; the message names it.
         """
+        data = {"imitation": None} | data
         expected, got = {field.name for field in fields(Recipe)}, set(data)
         if expected != got:
             raise ValueError(
@@ -103,6 +108,13 @@ class Recipe:
             device="cpu",
             **self.ppo,
         )
+
+    def fit(self, learner: PPO, env: BatchVecEnv, callback: BaseCallback) -> None:
+        """Train what :meth:`learner` made for ``env``: imitation, if the recipe begins with it, then PPO."""
+        if self.imitation is not None:
+            imitate(learner, EXPERTS[env.batch.id](env), callback=callback, **self.imitation)
+        left = self.total_timesteps - learner.num_timesteps
+        learner.learn(left, callback=callback, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
 
 
 def train(recipe: Recipe, folder: Path, seed: int, progress: Progress | None = None) -> Path:
@@ -132,7 +144,7 @@ def train(recipe: Recipe, folder: Path, seed: int, progress: Progress | None = N
     with torch_threads(recipe.threads), new_run(folder) as partial:
         learner = recipe.learner(env, seed)
         curve = LearningCurve(env, recipe.total_timesteps, progress)
-        learner.learn(recipe.total_timesteps, callback=curve, log_interval=None)  # type: ignore[arg-type]
+        recipe.fit(learner, env, curve)
         policy = learner.policy.deployed(env.batch.observation_names)
         policy.save(partial)
         fit_nominal_model(policy, recipe.env_id, recipe.nominal_env_kwargs, seed).save(partial)
@@ -176,7 +188,8 @@ class LearningCurve(BaseCallback):
         self._steps: list[tuple[float, float, float]] = []
 
     def _on_training_start(self) -> None:
-        self._began = time.perf_counter()
+        if not self.rows:
+            self._began = time.perf_counter()
 
     def _on_step(self) -> bool:
         info = self._env.info

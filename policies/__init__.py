@@ -16,6 +16,7 @@ _EXPORTS = {
     "LiquidPolicy": "sb3",
     "MixedMemory": "cells.mixed_memory",
     "RTRL": "rtrl",
+    "RecurrentLiquidPolicy": "sb3.recurrent",
     "Reservoir": "cells.reservoir",
     "Wiring": "wiring",
     "check_cell": "checks",

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 # what takes the place of a parameter, and how a tensor that belongs to it, entry by entry, is carried over
 Replacements = Mapping[nn.Parameter, tuple[nn.Parameter, Callable[[Tensor], Tensor]]]
@@ -72,6 +73,38 @@ class FlatAdam(torch.optim.Adam):
         self.vector.grad.zero_()
         for view, gradient in zip(self.views, self.gradients, strict=True):
             view.grad = gradient
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update, as Adam's; ``closure`` evaluates the loss anew and is called first.
+
+        Adam's own bookkeeping of many parameters would take as long as its arithmetic on this one.
+        """
+        group, state = self.param_groups[0], self.state[self.vector]
+        if closure is not None or not state or group["amsgrad"]:
+            return super().step(closure)
+        beta1, beta2 = group["betas"]
+        adam(
+            [self.vector],
+            [self.vector.grad],  # type: ignore[list-item]
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [state["step"]],
+            foreach=group["foreach"],
+            capturable=group["capturable"],
+            differentiable=group["differentiable"],
+            fused=group["fused"],
+            decoupled_weight_decay=group["decoupled_weight_decay"],
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=group["maximize"],
+        )
+        return None
 
     def clip_gradient(self, max_norm: float) -> None:
         """Scale the gradient down to a norm of ``max_norm``, as ``torch.nn.utils.clip_grad_norm_`` does."""

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 import numpy as np
 import stable_baselines3
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-from ...policies.optim import FlatAdam
-from ...policies.sb3 import POLICY_ALIASES, LiquidPolicy
-from .sequences import SequenceBuffer, SequenceSamples
+from ...policies.sb3 import LiquidPolicy
+from .objective import Measured, Weights, approx_kl, gaussian_objective, objective
+from .on_policy import OnPolicyMemory
+from .sequences import SequenceSamples
 
 Schedule = Callable[[float], float]
 
 
-class PPO(stable_baselines3.PPO):
+class PPO(OnPolicyMemory, stable_baselines3.PPO):
     """PPO (clip) for policies with memory: ``learn``, ``predict``, ``save``, ``load`` and callbacks as in SB3's own.
 
     A rollout of ``n_steps`` is cut into sequences of ``seq_len`` steps. Each keeps the memory the policy had when it
@@ -36,7 +32,8 @@ class PPO(stable_baselines3.PPO):
     Reference: Schulman et al. 2017, https://arxiv.org/abs/1707.06347
 
     Args:
-        policy: ``"CfcPolicy"`` or a subclass of :class:`LiquidPolicy`.
+        policy: one of :data:`~undrift.policies.sb3.POLICY_ALIASES`, for example ``"CfcPolicy"``, or a subclass of
+            :class:`LiquidPolicy`.
         n_steps: steps of a rollout in each environment, a multiple of ``seq_len``.
         batch_size: steps in a minibatch, a multiple of ``seq_len``.
         seq_len: steps of one sequence, the horizon of the gradient through time.
@@ -47,16 +44,10 @@ class PPO(stable_baselines3.PPO):
             as in Stable-Baselines3.
 
     Raises:
-        ValueError: if ``n_steps`` or ``batch_size`` is not a multiple of ``seq_len``, or the policy's name is unknown.
+        ValueError: if ``n_steps`` or ``batch_size`` is not a multiple of ``seq_len``, or the policy's name is unknown; and
+            as :class:`LiquidPolicy`.
         TypeError: if the policy is not a :class:`LiquidPolicy`.
     """
-
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = POLICY_ALIASES  # type: ignore[assignment]
-    policy: LiquidPolicy  # type: ignore[assignment]
-    rollout_buffer: SequenceBuffer
-    _last_obs: np.ndarray  # type: ignore[assignment]
-    _last_episode_starts: np.ndarray  # type: ignore[assignment]
-    _last_state: Tensor
 
     def __init__(
         self,
@@ -113,99 +104,9 @@ class PPO(stable_baselines3.PPO):
             _init_setup_model=_init_setup_model,
         )
 
-    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
-        if policy_name not in self.policy_aliases:
-            raise ValueError(
-                f"unknown policy {policy_name!r}; the policies are {', '.join(sorted(self.policy_aliases))}"
-            )
-        return self.policy_aliases[policy_name]
-
     def _setup_model(self) -> None:
-        for name, steps in (("n_steps", self.n_steps), ("batch_size", self.batch_size)):
-            if steps % self.seq_len:
-                raise ValueError(f"{name}={steps} must be a multiple of seq_len={self.seq_len}")
-        if not issubclass(self.policy_class, LiquidPolicy):
-            raise TypeError(
-                f"{self.policy_class.__name__} has no memory; use 'CfcPolicy' or a subclass of LiquidPolicy"
-            )
+        self._check_length("batch_size", self.batch_size)
         super()._setup_model()
-        self.rollout_buffer = SequenceBuffer(
-            self.n_steps,
-            self.observation_space,
-            self.action_space,
-            device=self.device,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            n_envs=self.n_envs,
-            seq_len=self.seq_len,
-            state_size=self.policy.cell.state_size,
-        )
-        self._last_state = self.policy.initial_state(self.n_envs)
-
-    def collect_rollouts(
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
-    ) -> bool:
-        """Fill the buffer with ``n_rollout_steps`` steps of every environment; False if the callback stopped it."""
-        assert isinstance(rollout_buffer, SequenceBuffer)
-        self.policy.set_training_mode(False)
-        rollout_buffer.reset()
-        callback.on_rollout_start()
-        features: list[Tensor] = []
-        with torch.no_grad():
-            for _ in range(n_rollout_steps):
-                seen = self._collect_step(env, callback, rollout_buffer)
-                if seen is None:
-                    return False
-                features.append(seen)
-            # The critic does not act, so it reads the whole rollout at once.
-            rollout_buffer.values[:] = self.policy.values(torch.stack(features)).cpu().numpy()
-            last_values = self.policy.predict_values(
-                self._tensor(self._last_obs), self._last_state, self._tensor(self._last_episode_starts)
-            )
-        rollout_buffer.compute_returns_and_advantage(last_values=last_values, dones=self._last_episode_starts)
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: SequenceBuffer) -> Tensor | None:
-        """Step every environment once; returns the features the policy acted on, or None if the callback says stop."""
-        obs, starts, state = self._last_obs, self._last_episode_starts, self._last_state
-        seen, new_state = self.policy.remember(self._tensor(obs)[None], state, self._tensor(starts)[None])
-        distribution, _ = self.policy.action_distribution(seen[0])
-        sampled = distribution.sample()
-        actions = sampled.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
-        clipped_actions = actions
-        if isinstance(self.action_space, spaces.Box):
-            clipped_actions = np.clip(actions, self.action_space.low, self.action_space.high)
-        new_obs, rewards, dones, infos = env.step(clipped_actions)
-        self.num_timesteps += env.num_envs
-        callback.update_locals(locals())
-        if not callback.on_step():
-            return None
-
-        if dones.any():
-            ended = np.flatnonzero(dones)
-            self._update_info_buffer([infos[i] for i in ended], dones[ended])
-            rewards = self._bootstrap_truncated(rewards, infos, ended, new_state)
-        rollout_buffer.append(obs, state, starts, actions, rewards, distribution.log_prob(sampled))
-        self._last_obs, self._last_episode_starts, self._last_state = new_obs, dones, new_state  # type: ignore[assignment]
-        return seen[0]
-
-    def _bootstrap_truncated(
-        self, rewards: np.ndarray, infos: list[dict[str, Any]], ended: np.ndarray, state: Tensor
-    ) -> np.ndarray:
-        """Rewards ``[N]`` plus, where an episode was cut short, the discounted value of the observation it stopped at."""
-        cut = [i for i in ended if infos[i].get("TimeLimit.truncated") and "terminal_observation" in infos[i]]
-        if not cut:
-            return rewards
-        last_obs = self._tensor(np.stack([infos[i]["terminal_observation"] for i in cut]))
-        values = self.policy.predict_values(last_obs, state[cut], torch.zeros(len(cut), device=self.device))
-        rewards = rewards.copy()
-        rewards[cut] += self.gamma * values.cpu().numpy()
-        return rewards
-
-    def _tensor(self, array: Any) -> Tensor:
-        return torch.from_numpy(np.asarray(array, dtype=np.float32)).to(self.device)
 
     def train(self) -> None:
         """Improve the policy on the rollout just collected."""
@@ -235,48 +136,36 @@ class PPO(stable_baselines3.PPO):
             self.policy.optimizer.step()
         return True
 
-    def _clip_gradient(self) -> None:
-        optimizer = self.policy.optimizer
-        if isinstance(optimizer, FlatAdam):
-            optimizer.clip_gradient(self.max_grad_norm)
-        else:
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-
     def _loss(self, batch: SequenceSamples) -> tuple[Tensor, Measured]:
         """PPO's objective on one minibatch, and what the log says about it."""
-        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        values, log_prob, entropy, parameters = self.policy.evaluate_actions(
-            batch.observations, batch.actions, batch.states, batch.episode_starts
+        policy, weights = self.policy, self._weights()
+        values, parameters = policy.outputs(batch.observations, batch.states, batch.episode_starts)
+        bounded = isinstance(self.action_space, spaces.Box)
+        if bounded and parameters.device.type == "cpu":
+            return gaussian_objective(values, parameters, policy.log_std, self._bounds(), batch, weights)
+        log_prob, entropy = policy.judge(parameters, batch.actions)
+        return objective(values, log_prob, entropy, self._excess(parameters) if bounded else None, batch, weights)
+
+    def _weights(self) -> Weights:
+        """Of the objective, at this moment of the schedules."""
+        left = self._current_progress_remaining
+        return Weights(
+            clip_range=self.clip_range(left),  # type: ignore[operator]
+            clip_range_vf=math.inf if self.clip_range_vf is None else self.clip_range_vf(left),  # type: ignore[operator]
+            normalize_advantage=self.normalize_advantage,
+            vf_coef=self.vf_coef,
+            ent_coef=self.ent_coef,
+            bounds_coef=self.bounds_coef,
         )
-        advantages = batch.advantages
-        if self.normalize_advantage:
-            std, mean = torch.std_mean(advantages)
-            advantages = (advantages - mean).div_(std + 1e-8)
-        log_ratio = log_prob - batch.old_log_prob
-        ratio = log_ratio.detach().exp()
-        policy_loss = _ClippedSurrogate.apply(log_ratio, ratio, advantages, clip_range)
-        if self.clip_range_vf is not None:
-            clip_range_vf = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-            values = batch.old_values + (values - batch.old_values).clamp(-clip_range_vf, clip_range_vf)
-        value_loss = F.mse_loss(values, batch.returns)
-        entropy_loss = -entropy.mean()
-        loss = policy_loss + self.vf_coef * value_loss
-        if self.ent_coef:
-            loss = loss + self.ent_coef * entropy_loss
-        if self.bounds_coef and isinstance(self.action_space, spaces.Box):
-            loss = loss + self.bounds_coef * self._excess(parameters).square().mean()
-        losses = {
-            "entropy_loss": entropy_loss.detach(),
-            "policy_gradient_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
-            "loss": loss.detach(),
-        }
-        return loss, Measured(losses, log_ratio.detach())
+
+    def _bounds(self) -> np.ndarray:
+        """Low and high of each action, float32 ``[2, A]``."""
+        assert isinstance(self.action_space, spaces.Box)
+        return np.stack([self.action_space.low.ravel(), self.action_space.high.ravel()]).astype(np.float32)
 
     def _excess(self, means: Tensor) -> Tensor:
         """How far each mean lies outside the action bounds, ``[L, B, A]``."""
-        assert isinstance(self.action_space, spaces.Box)
-        low, high = (self._tensor(bound.ravel()) for bound in (self.action_space.low, self.action_space.high))
+        low, high = (self._tensor(bound) for bound in self._bounds())
         return means - means.clamp(low, high)
 
     def _record(self, measured: list[Measured]) -> None:
@@ -297,36 +186,3 @@ class PPO(stable_baselines3.PPO):
         self.logger.record("train/clip_range", self.clip_range(self._current_progress_remaining))  # type: ignore[operator]
         if self.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_last_state"]
-
-
-class Measured(NamedTuple):
-    """One minibatch as the log tells of it: its losses, and ``log(new probability / old)`` of its actions, ``[L, B]``."""
-
-    losses: dict[str, Tensor]
-    log_ratio: Tensor
-
-
-def approx_kl(log_ratio: Tensor) -> Tensor:
-    """Low-variance estimate of the KL divergence from the old policy, http://joschu.net/blog/kl-approx.html."""
-    return (log_ratio.exp() - 1 - log_ratio).mean()
-
-
-class _ClippedSurrogate(torch.autograd.Function):
-    """PPO's policy loss, ``-mean(min(advantage ratio, advantage clip(ratio)))``, as one node of the graph."""
-
-    @staticmethod
-    def forward(ctx: Any, log_ratio: Tensor, ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-        """``ratio = exp(log_ratio)`` and ``advantages``, all of one shape; the gradient is that of ``log_ratio``."""
-        gain = advantages * ratio
-        bound = ratio.clamp(1 - clip_range, 1 + clip_range).mul_(advantages)
-        ctx.save_for_backward(gain, gain <= bound)
-        return torch.minimum(gain, bound).mean().neg_()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        gain, unclipped = ctx.saved_tensors
-        return (gain * unclipped).mul_(gradient / -gain.numel()), None, None, None

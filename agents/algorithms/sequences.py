@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.preprocessing import get_obs_shape
 from torch import Tensor
+
+from ...policies.sb3.memory import Observation, map_observation
 
 
 class SequenceSamples(NamedTuple):
     """A minibatch of ``B`` sequences of ``L`` steps, time-major."""
 
-    observations: Tensor
-    """``[L, B, ...]``"""
+    observations: Observation
+    """``[L, B, ...]``, or a dictionary of them"""
     actions: Tensor
     """``[L, B, A]``"""
     states: Tensor
@@ -43,6 +47,8 @@ class SequenceBuffer(RolloutBuffer):
         observation_space, action_space, device, gae_lambda, gamma, n_envs: as in Stable-Baselines3.
     """
 
+    observations: np.ndarray | dict[str, np.ndarray]  # type: ignore[assignment]
+
     def __init__(
         self,
         buffer_size: int,
@@ -64,13 +70,23 @@ class SequenceBuffer(RolloutBuffer):
     def reset(self) -> None:
         """Begin a new rollout."""
         if not self.allocated:
-            super().reset()
+            self._allocate()
             self.allocated = True
         self.pos, self.full = 0, False
 
+    def _allocate(self) -> None:
+        rows, space = (self.buffer_size, self.n_envs), self.observation_space
+        if isinstance(space, spaces.Dict):
+            self.observations = {key: _zeros(rows, part) for key, part in space.spaces.items()}
+        else:
+            self.observations = _zeros(rows, space)
+        self.actions = np.zeros((*rows, self.action_dim), dtype=self.action_space.dtype)
+        self.rewards, self.returns, self.advantages = np.zeros((3, *rows), dtype=np.float32)
+        self.episode_starts, self.values, self.log_probs = np.zeros((3, *rows), dtype=np.float32)
+
     def append(
         self,
-        obs: np.ndarray,
+        obs: np.ndarray | dict[str, np.ndarray],
         state: Tensor,
         episode_start: np.ndarray,
         action: np.ndarray,
@@ -84,7 +100,11 @@ class SequenceBuffer(RolloutBuffer):
         t = self.pos
         if t % self.seq_len == 0:
             self.states[t // self.seq_len] = state.cpu().numpy()
-        self.observations[t] = obs
+        if isinstance(self.observations, dict):
+            for key, stored in self.observations.items():
+                stored[t] = obs[key].reshape(stored.shape[1:])  # type: ignore[index]
+        else:
+            self.observations[t] = obs.reshape(self.observations.shape[1:])  # type: ignore[union-attr]
         self.episode_starts[t] = episode_start
         self.actions[t] = action.reshape(self.n_envs, self.action_dim)
         self.rewards[t] = reward
@@ -100,7 +120,7 @@ class SequenceBuffer(RolloutBuffer):
     def sequences(self) -> SequenceSamples:
         """The whole rollout as one batch; column ``c * N + n`` is the ``c``-th sequence of environment ``n``."""
         return SequenceSamples(
-            observations=self._by_sequence(self.observations),
+            observations=map_observation(self._by_sequence, self.observations),
             actions=self._by_sequence(self.actions).float(),
             states=torch.from_numpy(self.states).flatten(0, 1).to(self.device),
             episode_starts=self._by_sequence(self.episode_starts),
@@ -114,9 +134,14 @@ class SequenceBuffer(RolloutBuffer):
         """One pass over ``rollout`` in random minibatches of whole sequences, ``batch_size`` steps each."""
         order = torch.randperm(len(rollout.states), device=self.device)
         for chosen in order.split(batch_size // self.seq_len):
-            yield SequenceSamples(
-                **{
-                    name: array.index_select(0 if name == "states" else 1, chosen)
-                    for name, array in rollout._asdict().items()
-                }
-            )
+            pick = partial(torch.index_select, dim=1, index=chosen)
+            columns = {
+                name: map_observation(pick, array) for name, array in rollout._asdict().items() if name != "states"
+            }
+            yield SequenceSamples(**columns, states=rollout.states.index_select(0, chosen))
+
+
+def _zeros(rows: tuple[int, int], space: spaces.Space) -> np.ndarray:
+    """Room for observations of a space, in single precision where they are real numbers."""
+    dtype = np.float32 if space.dtype == np.float64 else space.dtype
+    return np.zeros((*rows, *get_obs_shape(space)), dtype=dtype)

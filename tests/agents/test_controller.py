@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from undrift.agents import BatchVecEnv, Controller, Guard, Run
+from undrift.agents import PPO, BatchVecEnv, Controller, Guard, Run
 from undrift.agents.adaptation import ADAPTERS, Adapter
+from undrift.agents.adaptation.nominal import NominalModel
 from undrift.envs import Abrupt, Payload, make_batch
 
 RUN = Run.reference()
@@ -51,6 +52,21 @@ def test_predict_acts_as_act_and_learn_do():
         np.testing.assert_array_equal(action, expected)
         observation = env.step(action)[0]
         direct.learn(observation)
+
+
+def test_predict_takes_the_elapsed_time_from_the_observation_where_it_is_told():
+    env = BatchVecEnv(make_batch(RUN.env_id, 3, seed=0, clock={"jitter": 0.3, "missed": 0.2}))
+    policy = PPO("CfcPolicy", env, seed=0, device="cpu").policy.deployed(env.batch.observation_names)
+    known = RUN.nominal
+    nominal = NominalModel(policy.observation_names, known.signals, known.dt, known.history, known.tensors)
+    controller = Controller(policy, ADAPTERS["frozen"](nominal))
+    observation, state, h = env.reset(), None, policy.initial_state(3)
+    for _ in range(8):
+        action, state = controller.predict(observation, state)
+        expected, h = policy.step(observation, h, env.batch.step_duration)
+        np.testing.assert_allclose(action, expected, atol=1e-6)
+        observation = env.step(action)[0]
+    assert len(np.unique(env.batch.step_duration)) > 1
 
 
 def test_predict_begins_a_row_anew_where_an_episode_starts():

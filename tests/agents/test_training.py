@@ -65,6 +65,24 @@ def test_the_same_recipe_and_seed_train_to_the_same_bits(runs):
     assert trained(5) == Run.load(runs[0] / "a").policy.sha256 != trained(6)
 
 
+def test_a_recipe_can_begin_with_imitation_of_the_expert(runs, tmp_path):
+    recipe = dataclasses.replace(small_recipe(), imitation={"total_timesteps": 512})
+    train(recipe, tmp_path / "imitating", seed=5)
+    run = Run.load(tmp_path / "imitating")
+    with (run.folder / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["steps"]) for row in rows] == [256, 512, 768, 1024]
+    assert np.all(np.diff([float(row["seconds"]) for row in rows]) > 0)
+    assert Recipe.from_dict(run.config["recipe"]) == recipe
+    assert run.policy.sha256 != Run.load(runs[0] / "a").policy.sha256
+
+
+def test_a_recipe_that_does_not_speak_of_imitation_begins_without():
+    data = dataclasses.asdict(small_recipe())
+    del data["imitation"]
+    assert Recipe.from_dict(data) == small_recipe()
+
+
 def test_an_existing_run_is_never_overwritten(runs):
     before = (runs[0] / "a" / "config.json").read_bytes()
     with pytest.raises(FileExistsError, match="exists already"):

@@ -55,3 +55,17 @@ def test_a_new_rollout_overwrites_the_old_one_in_place(buffer):
     array = buffer.observations
     buffer.reset()
     assert buffer.pos == 0 and not buffer.full and buffer.observations is array
+
+
+def test_a_dictionary_of_observations_is_kept_key_by_key():
+    space = spaces.Dict({"time": spaces.Box(0.0, 99.0, (1,), np.float64), "kind": spaces.Discrete(9)})
+    buffer = SequenceBuffer(STEPS, space, spaces.Discrete(2), "cpu", n_envs=ENVS, seq_len=LENGTH, state_size=UNITS)
+    kinds = np.arange(ENVS)
+    for t in range(STEPS):
+        obs = {"time": np.full((ENVS, 1), float(t)), "kind": kinds}
+        buffer.append(obs, torch.zeros(ENVS, UNITS), kinds == t, kinds % 2, 0.0 * kinds, torch.zeros(ENVS))
+    assert buffer.observations["time"].dtype == np.float32 and buffer.observations["kind"].dtype == np.int64
+    for batch in buffer.minibatches(buffer.sequences(), 2 * LENGTH):
+        step, kind = batch.observations["time"][..., 0], batch.observations["kind"][..., 0]
+        assert torch.all(step[1:] - step[:-1] == 1.0) and torch.equal(batch.episode_starts.bool(), step == kind)
+        assert torch.equal(batch.actions[..., 0], (kind % 2).float())

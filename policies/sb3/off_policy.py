@@ -1,0 +1,409 @@
+"""Actor and critics with memory for the algorithms that learn from replay: SAC and TD3."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, get_actor_critic_arch
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from ..optim import FlatAdam
+from .actor_critic import _one_step, _tanh_network
+from .memory import Features, Memory, Observation
+
+
+class Actor(nn.Module):
+    """A tanh network that acts on what it sees, ``a = tanh(f(x, y))``: TD3's.
+
+    Args:
+        memory: the actor's own; None where it reads the critics'.
+        inputs: number of features ``[x, y]``, ``I + O``.
+        widths: of the hidden layers.
+        actions: number of actions ``A``.
+    """
+
+    parameters_per_action = 1
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, memory: Memory | None, inputs: int, widths: Sequence[int], actions: int) -> None:
+        super().__init__()
+        self.memory = memory
+        layers = [nn.Linear(*sizes) for sizes in pairwise([inputs, *widths, self.parameters_per_action * actions])]
+        self.hidden, self.last = nn.Sequential(*layers[:-1]), layers[-1]
+
+    def read(
+        self, obs: Observation, state: Tensor, episode_starts: Tensor, remembered: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What the actor sees of a sequence ``[T, B, I + O]``, and its memory afterwards.
+
+        ``remembered`` is what the critics' memory tells it where it has none of its own; no gradient flows there.
+        """
+        if self.memory is None:
+            assert remembered is not None
+            return remembered.detach(), state
+        x, y, state = self.memory.read(obs, state, episode_starts)
+        return torch.cat([x, y], -1), state
+
+    def act(self, seen: Tensor, deterministic: bool = True) -> Tensor:
+        """Actions ``[..., A]`` given what the actor sees, ``[..., I + O]``."""
+        return _tanh_network(seen, self.hidden, self.last).tanh()
+
+
+class GaussianActor(Actor):
+    """SAC's: ``a = tanh(m + s e)`` with ``(m, log s) = f(x, y)``, ``log s`` in [-20, 2], and ``e`` standard normal."""
+
+    parameters_per_action = 2
+
+    def act(self, seen: Tensor, deterministic: bool = False) -> Tensor:
+        """Actions ``[..., A]`` given what the actor sees, ``[..., I + O]``: ``tanh(m)`` if ``deterministic``."""
+        if deterministic:
+            return _tanh_network(seen, self.hidden, self.last).chunk(2, -1)[0].tanh()
+        return self.sample(seen)[0]
+
+    def sample(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions ``[..., A]`` and the logarithms of their probability densities ``[...]``."""
+        mean, log_std = _tanh_network(seen, self.hidden, self.last).chunk(2, -1)
+        log_std = log_std.clamp(-20.0, 2.0)
+        noise = torch.randn_like(mean)
+        actions = torch.tanh(mean + log_std.exp() * noise)
+        # The density of the Gaussian over the slope of tanh; the small number is Stable-Baselines3's.
+        log_slope = torch.log(1.0 - actions.square() + 1e-6)
+        log_prob = (-0.5 * noise.square() - log_std - log_slope).sum(-1)
+        return actions, log_prob - 0.5 * math.log(2 * math.pi) * mean.shape[-1]
+
+
+class Critics(nn.Module):
+    """Several networks of one shape that judge actions, computed together: ReLU between linear layers.
+
+    Args:
+        memory: the critics' own, shared among them; None where they have none.
+        features: what they read of an observation, where it is not what their memory reads.
+        widths: of the hidden layers.
+        actions: number of actions ``A``.
+        copies: number of networks ``C``.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self,
+        memory: Memory | None,
+        features: Features | None,
+        widths: Sequence[int],
+        actions: int,
+        copies: int,
+    ) -> None:
+        super().__init__()
+        self.memory, self.features = memory, features
+        inputs = (0 if memory is None else memory.output_size) + self._reads.size
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for sizes in pairwise([inputs + actions, *widths, 1]):
+            layers = [nn.Linear(*sizes) for _ in range(copies)]
+            self.weights.append(nn.Parameter(torch.stack([layer.weight.detach().T for layer in layers])))
+            self.biases.append(nn.Parameter(torch.stack([layer.bias.detach()[None] for layer in layers])))
+
+    @property
+    def _reads(self) -> Features:
+        if self.features is not None:
+            return self.features
+        assert self.memory is not None
+        return self.memory.features
+
+    def read(self, obs: Observation, state: Tensor, episode_starts: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """What the critics see of a sequence ``[T, B, C]``, what their memory tells an actor ``[T, B, I + O]``, and the
+        memory afterwards."""
+        if self.memory is None:
+            return self._reads(obs), None, state
+        x, y, state = self.memory.read(obs, state, episode_starts)
+        remembered = torch.cat([x, y], -1)
+        if self.features is None:
+            return remembered, remembered, state
+        return torch.cat([self.features(obs), y], -1), remembered, state
+
+    def forward(self, seen: Tensor, actions: Tensor) -> Tensor:
+        """Expected returns ``[C, T, B]`` of actions ``[T, B, A]`` given what the critics see ``[T, B, ...]``."""
+        x = torch.cat([seen, actions], -1).flatten(0, 1).expand(len(self.weights[0]), -1, -1)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = torch.baddbmm(bias, x, weight).relu_()
+        return torch.baddbmm(self.biases[-1], x, self.weights[-1]).view(-1, *seen.shape[:2])
+
+
+class OffPolicyPolicy(BasePolicy):
+    """What the policies of SAC and TD3 share: an actor and critics whose memory is a :class:`~undrift.policies.cell.Cell`.
+
+    With ``x`` the features of an observation (``observation / observation_scale`` where it is a ``Box``) and ``y`` the
+    cell's output after reading ``x``, the actor is a tanh network on ``[x, y]`` and the critics are ReLU networks on the
+    action and on what ``critic_memory`` says:
+
+    * True: ``[x, y]``, of one memory for all. The critics' loss shapes it; the actor reads it without gradient.
+    * "separate": ``[x', y']`` of features and a cell of their own. Each loss shapes its own memory.
+    * False: ``x'`` of features of their own. The actor's loss shapes the only memory.
+
+    With ``privileged`` parts of the observation, which only the critics see, their ``x`` is that of features of their own.
+    The target networks include the memory. States are ``[B, H]``, the actor's own memory first.
+
+    Reference: Ni et al. 2022, "Recurrent model-free RL can be a strong baseline for many POMDPs",
+    https://arxiv.org/abs/2110.05038
+
+    Args:
+        observation_space: a space that ``features_extractor_class`` reads, see
+            :class:`~undrift.policies.sb3.memory.Features`.
+        action_space: a ``Box``.
+        lr_schedule: learning rate as a function of the remaining progress (1 to 0).
+        cell: name of the cell in :data:`undrift.policies.cells.CELLS`.
+        period: nominal duration of one control step, in seconds; None keeps the cell's own default.
+        elapsed: where an observation holds the time since the previous one, in seconds: key of a ``Dict`` or index of a
+            channel of a ``Box``. The algorithms find what is named "step_duration" themselves. None: one period.
+        observation_scale: typical magnitude of each channel of a ``Box``, shape ``[I]``; None divides by one.
+        privileged: keys of a ``Dict`` or indices of channels of a ``Box`` that only the critics read, in training; the
+            algorithms also take names out of the environment's ``observation_names``.
+        net_arch: hidden widths, ``{"pi": [...], "qf": [...]}`` or one list for both.
+        n_critics: number of critics, of which the least value counts.
+        critic_memory: see above.
+        features_extractor_class, features_extractor_kwargs, normalize_images: as in Stable-Baselines3.
+        optimizer_class: optimiser, Adam (:class:`FlatAdam`) by default.
+        optimizer_kwargs: its arguments except the learning rate.
+        **cell_arguments: what else the cell takes: ``units`` (64, or the number in the wiring), ``wiring``, and for example
+            ``backbone_units`` (CfC; 96 where there is no wiring), ``solver`` (LTC) or ``time_constants``.
+
+    Raises:
+        TypeError: for a space of observations that Stable-Baselines3 does not know.
+        ValueError: for a space that cannot be read, an unknown cell or argument, a wrong ``observation_scale``,
+            ``elapsed``, ``privileged`` or ``critic_memory``, or ``use_sde``.
+    """
+
+    actor_class: type[Actor]
+    actor: Actor
+    critic: Critics
+    critic_target: Critics
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        *,
+        cell: str = "cfc",
+        period: float | None = None,
+        elapsed: str | int | None = None,
+        observation_scale: Sequence[float] | np.ndarray | None = None,
+        privileged: Sequence[str | int] = (),
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        n_critics: int = 2,
+        critic_memory: bool | Literal["separate"] = True,
+        use_sde: bool = False,
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = FlatAdam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        **cell_arguments: Any,
+    ) -> None:
+        if use_sde:
+            raise ValueError("a liquid policy explores with independent noise; leave use_sde=False")
+        if critic_memory not in (True, False, "separate"):
+            raise ValueError(f'critic_memory is True, "separate" or False, not {critic_memory!r}')
+        if optimizer_kwargs is None and optimizer_class is FlatAdam:
+            optimizer_kwargs = {"fused": True}
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class,
+            features_extractor_kwargs,
+            normalize_images=normalize_images,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            squash_output=True,
+        )
+        self._cell: dict[str, Any] = {
+            "cell": cell,
+            "cell_arguments": cell_arguments,
+            "period": period,
+            "elapsed": elapsed,
+        }
+        self.scale = observation_scale
+        self.privileged = tuple(privileged)
+        self.net_arch = net_arch or {"pi": [96, 96], "qf": [128, 128]}
+        self.n_critics = n_critics
+        self.critic_memory = critic_memory
+        self._make_networks()
+        self._make_targets()
+        for network in (self.actor, self.critic):
+            network.optimizer = optimizer_class(network.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def _make_networks(self) -> None:
+        reads: dict[str, Any] = {
+            "observation_scale": self.scale,
+            "features_extractor_class": self.features_extractor_class,
+            "features_extractor_kwargs": self.features_extractor_kwargs,
+            "normalize_images": self.normalize_images,
+        }
+        memory = Memory(self.observation_space, **self._cell, unseen=self.privileged, **reads)
+        actor_memory: Memory | None = memory
+        critic_memory: Memory | None = None
+        features: Features | None = None
+        if self.critic_memory == "separate":
+            critic_memory = Memory(self.observation_space, **self._cell, **reads)
+        elif self.critic_memory:
+            actor_memory, critic_memory = None, memory
+        if critic_memory is None or (critic_memory is memory and self.privileged):
+            features = Features(self.observation_space, **reads)
+        actor_widths, critic_widths = get_actor_critic_arch(self.net_arch)
+        actions = get_action_dim(self.action_space)
+        self.actor = self.actor_class(actor_memory, memory.features_size + memory.output_size, actor_widths, actions)
+        self.critic = Critics(critic_memory, features, critic_widths, actions, self.n_critics)
+
+    def _make_targets(self) -> None:
+        self.critic_target = deepcopy(self.critic).requires_grad_(False)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        cell = {name: value for name, value in self.memory.cell.config.items() if name != "input_size"}
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            **cell,
+            "elapsed": self.memory.elapsed,
+            "observation_scale": self.scale,
+            "privileged": self.privileged,
+            "net_arch": self.net_arch,
+            "n_critics": self.n_critics,
+            "critic_memory": self.critic_memory,
+            "features_extractor_class": self.features_extractor_class,
+            "features_extractor_kwargs": self.features_extractor_kwargs,
+            "normalize_images": self.normalize_images,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+        }
+
+    @property
+    def memory(self) -> Memory:
+        """What the actor acts from: its own memory, or the critics'."""
+        memory = self.actor.memory or self.critic.memory
+        assert memory is not None
+        return memory
+
+    @property
+    def state_size(self) -> int:
+        """Number of state variables ``H``, the actor's own and the critics'."""
+        return sum(self._state_sizes)
+
+    @property
+    def _state_sizes(self) -> list[int]:
+        return [memory.state_size if memory else 0 for memory in (self.actor.memory, self.critic.memory)]
+
+    def initial_state(self, n: int) -> Tensor:
+        """Memory of ``n`` episodes that have not begun, shape ``[n, H]``."""
+        return torch.zeros(n, self.state_size, device=self.device)
+
+    def remember(self, obs: Observation, state: Tensor, episode_starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Read a sequence of observations into memory.
+
+        Args:
+            obs: raw observations, ``[T, B, ...]``, or a dictionary of them.
+            state: memory before the first of them, ``[B, H]``.
+            episode_starts: ``[T, B]``, 1 where an observation is the first of its episode (memory is emptied before it).
+
+        Returns:
+            what the actor sees ``[T, B, I + O]``, what the critics see ``[T, B, C]``, and the memory afterwards, ``[B, H]``.
+        """
+        return self._read(self.actor, self.critic, obs, state, episode_starts)
+
+    def _read(
+        self, actor: Actor, critic: Critics, obs: Observation, state: Tensor, episode_starts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        own, critics_own = (part.contiguous() for part in state.split(self._state_sizes, 1))
+        judged, remembered, critics_own = critic.read(obs, critics_own, episode_starts)
+        seen, own = actor.read(obs, own, episode_starts, remembered)
+        return seen, judged, torch.cat([own, critics_own], 1)
+
+    def act(
+        self, obs: Observation, state: Tensor, episode_starts: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Actions ``[N, A]`` in [-1, 1] for observations ``[N, ...]``, and the actor's memory afterwards.
+
+        ``state``: the actor's memory before reading them; ``episode_starts``: ``[N]``.
+        """
+        x, y, state = self.memory.read(_one_step(obs), state, episode_starts[None])
+        return self.actor.act(torch.cat([x, y], -1)[0], deterministic), state
+
+    def forward(self, obs: Observation, deterministic: bool = False) -> Tensor:
+        """Actions ``[N, A]`` in [-1, 1] for the first observations of ``N`` episodes."""
+        return self._predict(obs, deterministic)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        n = len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+        starts = torch.ones(n, device=self.device)
+        return self.act(observation, self.memory.initial_state(n), starts, deterministic)[0]
+
+    def predict(  # type: ignore[override]
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Act, as in Stable-Baselines3.
+
+        Args:
+            observation: one observation or a batch of ``N``; a ``Dict`` may lack its privileged keys.
+            state: what the previous call returned, the actor's memory; None starts with an empty one.
+            episode_start: ``[N]``, true where an episode begins (its memory is emptied first).
+            deterministic: take the mean action instead of a sample (SAC; TD3's is deterministic in any case).
+
+        Returns:
+            the action (or ``N`` of them) within the action space, and the memory afterwards.
+        """
+        self.set_training_mode(False)
+        obs, is_batch = self.obs_to_tensor(observation)
+        n = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        memory = self.memory.initial_state(n) if state is None else torch.as_tensor(state[0], device=self.device)
+        starts = np.zeros(n) if episode_start is None else np.broadcast_to(episode_start, n)
+        with torch.no_grad():
+            scaled, memory = self.act(obs, memory, torch.tensor(starts, device=self.device).float(), deterministic)
+        actions = self.unscale_action(scaled.cpu().numpy().reshape(-1, *self.action_space.shape))  # type: ignore[misc]
+        return actions if is_batch else actions[0], (memory.cpu().numpy(),)
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Put actor and critics into training or evaluation mode; the targets stay in evaluation mode."""
+        self.actor.train(mode)
+        self.critic.train(mode)
+        self.training = mode
+
+
+class LiquidSACPolicy(OffPolicyPolicy):
+    """SAC's: a Gaussian actor squashed by tanh, and critics with targets; see :class:`OffPolicyPolicy`."""
+
+    actor_class = GaussianActor
+    actor: GaussianActor
+
+    def judge(self, obs: Observation, state: Tensor, episode_starts: Tensor) -> Tensor:
+        """What the target critics see of a sequence, ``[T, B, C]``; arguments as those of :meth:`remember`."""
+        own = state.split(self._state_sizes, 1)[1].contiguous()
+        return self.critic_target.read(obs, own, episode_starts)[0]
+
+
+class LiquidTD3Policy(OffPolicyPolicy):
+    """TD3's: a deterministic actor and critics, all with targets; see :class:`OffPolicyPolicy`."""
+
+    actor_class = Actor
+    actor_target: Actor
+
+    def _make_targets(self) -> None:
+        super()._make_targets()
+        self.actor_target = deepcopy(self.actor).requires_grad_(False)
+
+    def remember_as_target(self, obs: Observation, state: Tensor, episode_starts: Tensor) -> tuple[Tensor, Tensor]:
+        """What the target actor and the target critics see of a sequence; arguments as those of :meth:`remember`."""
+        seen, judged, _ = self._read(self.actor_target, self.critic_target, obs, state, episode_starts)
+        return seen, judged
