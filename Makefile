@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | bench | clean. Needs Python 3.11 with its venv module, git and make.
+# make setup | demo | test | test-long | lint | bench | clean. Needs Python 3.11 with its venv module, git and make.
 PYTHON ?= python3
 # An extra package index for PyTorch; its CPU-only one spares several GB: https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
@@ -9,7 +9,7 @@ DEV := .venv/.dev-installed
 BENCH := .venv/.bench-installed
 BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[!_]*.py))
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-long lint bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(DEV)
@@ -36,6 +36,10 @@ lint: $(DEV)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 	@echo "all passed. next: make demo, or make bench (speed beside its peers, several minutes)"
+
+test-long: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m long
+	@echo "all learned what they had to."
 
 bench: $(BENCH)
 	@mkdir -p runs/bench

@@ -58,10 +58,11 @@ def imitate(
     ``beta ** i``, else the policy, and the expert says what it would have done. The policy then maximises the likelihood
     of the expert's actions by gradient descent on sequences of the rounds so far, each with the memory that the policy
     had at its beginning. The critic meanwhile learns the returns of the newest round, so that the advantages are sound
-    when ``learner.learn`` goes on; the optimiser's averages are cleared for that. A Gaussian's standard deviation is
-    what the policy missed the expert's actions by in the newest round, within the policy's ``log_std_bounds``.
+    when ``learner.learn`` goes on; the optimiser's averages are cleared for that. Each round a Gaussian's standard deviation
+    is set to what the policy missed the expert's actions by, within the policy's ``log_std_bounds``, and learned from there.
 
-    All steps are kept until the last round: ``total_timesteps`` observations and actions, in float32.
+    All steps are kept until the last round: for each its observation, its action and six numbers more, and one memory for
+    each sequence.
 
     Reference: Ross, Gordon & Bagnell 2011, https://arxiv.org/abs/1011.0686
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..envs import BatchEnv, Scenario, make_batch
 from ..envs.scenario import shift_to_dict
 from .controller import Controller
-from .episode import Episode, versions
+from .episode import ARRAYS, Episode, versions
 
 
 def rollout(
@@ -106,7 +106,8 @@ def _episode(
     controller: Controller,
     facts: Mapping[str, Any],
 ) -> Episode:
-    arrays = {key: np.array([row[key][i] for row in rows[:length]]) for key in rows[0]}
+    # What else an environment records, a car's steering and slip, is for its pictures.
+    arrays = {key: np.array([row[key][i] for row in rows[:length]]) for key in ARRAYS}
     crashed = bool(arrays["terminated"][-1])
     meta = dict(facts) | {
         "seed": seed,

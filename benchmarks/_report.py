@@ -18,6 +18,13 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def peak_mib() -> float:
+    """Largest resident set of this process so far, MiB, libraries included."""
+    # Not getrusage's ru_maxrss: a process starts with that of the one that started it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
 def report(rows: list[Row], json_file: Path | None, skipped: dict[str, str] | None = None) -> None:
     """Print the rows as a table, name the peers that were skipped and why, and write the document if asked to."""
     _print_table(rows)

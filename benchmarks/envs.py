@@ -1,4 +1,4 @@
-"""Control steps per second of every environment, beside MuJoCo's own step and other drone simulators.
+"""Control steps per second of every environment, beside MuJoCo's own step and other simulators of drones and cars.
 
 `outside_mujoco` is the share of the time that is not spent in MuJoCo's step.
 """
@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import gymnasium
 import numpy as np
@@ -95,9 +96,10 @@ def outside_mujoco(env: envs.BatchEnv, seconds: float) -> float:
 
 
 def one(env: gymnasium.Env) -> Workload:
-    """One environment through Gymnasium's interface, under a small constant action."""
+    """One environment through Gymnasium's interface, under a small constant action, or any where actions are numbered."""
     env.action_space.seed(0)
-    action = 0.2 * env.action_space.sample()
+    sampled = env.action_space.sample()
+    action = 0.2 * sampled if isinstance(env.action_space, gymnasium.spaces.Box) else sampled
 
     def step() -> bool:
         _, _, terminated, truncated, _ = env.step(action)
@@ -133,6 +135,13 @@ def pyflyt() -> Workload:
     return one(gymnasium.make(hover, disable_env_checker=True))
 
 
+def highway(env_id: str) -> Workload:
+    """A road of highway-env; its actions are those of its default configuration."""
+    import highway_env  # noqa: F401  registers
+
+    return one(gymnasium.make(env_id, disable_env_checker=True))
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Bullet prints from C at every reset: send that nowhere."""
@@ -158,7 +167,12 @@ def main() -> None:
             rate = steps_per_s(mujoco_alone(threads, flags), BATCH, options.seconds)
             rows.append({"name": f"mujoco-step-alone-{world}-batch64-{suffix}", "steps_per_s": rate})
     skipped = {}
-    for name, build in {"gym-pybullet-drones": gym_pybullet_drones, "pyflyt": pyflyt}.items():
+    peers: dict[str, Callable[[], Workload]] = {
+        "gym-pybullet-drones": gym_pybullet_drones,
+        "pyflyt": pyflyt,
+        **{f"highway-env-{env_id}": partial(highway, env_id) for env_id in ("racetrack-v0", "highway-fast-v0")},
+    }
+    for name, build in peers.items():
         try:
             with quiet():
                 rate = steps_per_s(build(), 1, options.seconds)

@@ -1,7 +1,7 @@
 """How well the committed policies solve the tasks they were trained for: nominal world, report seeds, frozen.
 
-An episode is solved if its goal is met when it ends (`info["success"]`: hover within 10 cm, track within 5 cm) without a crash
-on the way. A task is solved if at least 90 % of the episodes are.
+An episode is solved if its goal is met when it ends (`info["success"]`: hover within 10 cm, track within 5 cm, reach within
+30 cm, gates a lap flown) without a crash on the way. A task is solved if at least 90 % of the episodes are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from undrift.agents.evaluation.seeds import REPORTS_FROM
 from undrift.agents.evaluation.statistics import wilson
 from undrift.envs import make_batch
 
-RUNS = ("reference-hover-s0", "reference-s0", "reference-s1", "reference-s2")
+RUNS = (
+    "reference-hover-s0",
+    "reference-gates-s0",
+    "reference-reach-s0",
+    "reference-s0",
+    "reference-s1",
+    "reference-s2",
+)
 EPISODES = 100
 
 

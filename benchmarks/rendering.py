@@ -1,4 +1,4 @@
-"""How long a picture of each drone task takes: chase camera at 640 x 480, first-person camera at 64 x 64.
+"""How long a picture of each task takes: chase and top camera at 640 x 480, first-person camera at 64 x 64.
 
 Pictures only, the steps between them are not counted. `cpu` is the time of all threads of the process, what a picture
 takes while others load the machine as well; `wall` and `fps` are what a user waits.
@@ -6,6 +6,7 @@ takes while others load the machine as well; `wall` and `fps` are what a user wa
 
 from __future__ import annotations
 
+import re
 import time
 
 import gymnasium
@@ -22,17 +23,17 @@ def measure(env_id: str, camera: str, pictures: int) -> Row:
     env.render()
     wall, cpu = np.zeros(pictures), np.zeros(pictures)
     for k in range(pictures):
-        if any(env.step(np.zeros(4, dtype=np.float32))[2:4]):
+        if any(env.step(np.zeros(env.action_space.shape, dtype=np.float32))[2:4]):
             env.reset()
         wall[k], cpu[k] = -time.perf_counter(), -time.process_time()
         env.render()
         wall[k] += time.perf_counter()
         cpu[k] += time.process_time()
     env.close()
-    task = env_id.removeprefix("undrift/Drone").removesuffix("-v0").lower()
+    task = re.sub("(?<=[a-z])(?=[A-Z])", "-", env_id.removeprefix("undrift/").removesuffix("-v0")).lower()
     median = float(np.median(wall))
     return {
-        "name": f"drone-{task}-{camera}",
+        "name": f"{task}-{camera}",
         "wall ms": 1e3 * median,
         "cpu ms": 1e3 * float(np.median(cpu)),
         "fps": 1 / median,

@@ -2,9 +2,11 @@
 
 from .. import __version__ as __version__
 from .clock import Clock
+from .driving.vehicle import CARS, Car, load_car
 from .drone.trajectory import Waypoints
 from .drone.vehicle import VEHICLES, Vehicle, load_vehicle
-from .registry import ENVIRONMENTS, full_id, make_batch, register
+from .elapsed import ElapsedTime
+from .registry import ENVIRONMENTS, EXPERTS, full_id, make_batch, register
 from .scenario import Scenario, make_shift, one_by_one
 from .schedule import SCHEDULES, Abrupt, Always, Schedule
 from .shift import Shift
@@ -15,14 +17,18 @@ from .simulation import BatchEnv, GymEnv
 register()
 
 __all__ = [
+    "CARS",
     "ENVIRONMENTS",
+    "EXPERTS",
     "SCHEDULES",
     "SHIFTS",
     "VEHICLES",
     "Abrupt",
     "Always",
     "BatchEnv",
+    "Car",
     "Clock",
+    "ElapsedTime",
     "GymEnv",
     "MotorLoss",
     "Payload",
@@ -34,6 +40,7 @@ __all__ = [
     "Waypoints",
     "Wind",
     "full_id",
+    "load_car",
     "load_vehicle",
     "make_batch",
     "make_shift",

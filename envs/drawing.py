@@ -20,6 +20,13 @@ INSTALL = {
 
 Colour = tuple[float, float, float]
 
+AIR = (0.30, 0.92, 1.0)
+"""Of arrows that show the wind."""
+
+_MAP, _HERE = (10, 15, 28), (255, 140, 38)  # a map's ground, and its dot
+_PARCEL_DENSITY = 320.0  # kg/m³
+_ARROWS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 2, [-0.5, 0.5], indexing="ij"), axis=-1).reshape(-1, 3)
+
 
 class DrawingUnavailable(RuntimeError):
     """This machine lacks what drawing needs; the message names it and the command that installs it."""
@@ -35,13 +42,14 @@ class Canvas:
         model: what is drawn. Its `vis` settings are read, and its picture size and multisampling set, once and here.
         size: width and height in pixels.
         samples: multisampling, 0 for none.
+        insets: whether maps are shown; their corner may be wanted for something else.
 
     Raises:
         DrawingUnavailable: there is no OpenGL context to be had.
     """
 
-    def __init__(self, model: mujoco.MjModel, size: tuple[int, int], samples: int = 4) -> None:
-        self.model, self.size = model, size
+    def __init__(self, model: mujoco.MjModel, size: tuple[int, int], samples: int = 4, insets: bool = True) -> None:
+        self.model, self.size, self.insets = model, size, insets
         model.vis.quality.offsamples = samples
         model.vis.global_.offwidth, model.vis.global_.offheight = size
         self._gl = _gl_context(size)
@@ -50,11 +58,15 @@ class Canvas:
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self.scene = mujoco.MjvScene(model, maxgeom=2000)
+        self.memory: dict[str, Any] = {}
+        """What those who draw remember from one picture of an episode to the next; `View` empties it."""
+        self._insets: list[tuple[np.ndarray, np.ndarray, Colour]] = []
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_HAZE):
             self.scene.flags[flag] = False
 
     def begin(self, data: mujoco.MjData, camera: mujoco.MjvCamera, option: mujoco.MjvOption | None = None) -> None:
         """A new picture, with the model's own geoms in it; `data` holds their poses, `option` hides groups of them."""
+        self._insets.clear()
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         mujoco.mjv_updateScene(self.model, data, option or mujoco.MjvOption(), None, camera, everything, self.scene)
 
@@ -79,6 +91,38 @@ class Canvas:
         self.scene.ngeom += 1
         return geom
 
+    def geom(self, name: str) -> mujoco.MjvGeom:
+        """A geom of the model, as it is in the present picture."""
+        number, kind = self.model.geom(name).id, mujoco.mjtObj.mjOBJ_GEOM
+        return next(g for g in self.scene.geoms if g.objtype == kind and g.objid == number)
+
+    def reshape(self, mesh: str, vertices: np.ndarray) -> None:
+        """Move the vertices of a level mesh, whose geom has its name, to `vertices` [V, 3] m in the world."""
+        number, geom = self.model.mesh(mesh).id, self.model.geom(mesh).id
+        first, count = self.model.mesh_vertadr[number], self.model.mesh_vertnum[number]
+        self.model.mesh_vert[first : first + count] = vertices
+        normal, normals = self.model.mesh_normaladr[number], self.model.mesh_normalnum[number]
+        self.model.mesh_normal[normal : normal + normals] = (0, 0, 1)
+        # MuJoCo had turned the mesh into the frame of its inertia, and its geom back.
+        self.model.geom_pos[geom], self.model.geom_quat[geom] = 0, (1, 0, 0, 0)
+        shown = self.geom(mesh)
+        shown.pos[:], shown.mat[:] = 0, np.eye(3)
+        self._gl.make_current()
+        mujoco.mjr_uploadMesh(self.model, self._context, number)
+
+    def paint(self, texture: str, colours: np.ndarray) -> None:
+        """Give a texture of the model its colours: [pixels, 3] in [0, 1]."""
+        number = self.model.texture(texture).id
+        first = self.model.tex_adr[number]
+        self.model.tex_data[first : first + colours.size] = np.round(255 * colours).astype(np.uint8).ravel()
+        self._gl.make_current()
+        mujoco.mjr_uploadTexture(self.model, self._context, number)
+
+    def inset(self, curve: np.ndarray, place: np.ndarray, colour: Colour) -> None:
+        """A map in the upper right corner of the present picture: a curve [K, 2] m and a dot at `place` [2] m, y upwards."""
+        if self.insets:
+            self._insets.append((curve, place, colour))
+
     def project(self, point: np.ndarray) -> tuple[float, float]:
         """Pixel (x, y) of a world point [3] in the present picture, if it is a free camera's."""
         cameras = self.scene.camera
@@ -97,7 +141,10 @@ class Canvas:
         self._gl.make_current()
         mujoco.mjr_render(viewport, self.scene, self._context)
         mujoco.mjr_readPixels(pixels, None, viewport, self._context)
-        return np.ascontiguousarray(pixels[::-1])
+        picture = np.ascontiguousarray(pixels[::-1])
+        for inset in self._insets:
+            _stamp_map(picture, *inset)
+        return picture
 
     def _connector(self, kind: mujoco.mjtGeom, start: Any, end: Any, rgba: Any, width: float) -> None:
         geom = self.shape(kind, np.zeros(3), np.zeros(3), np.eye(3), rgba)
@@ -114,6 +161,47 @@ class Canvas:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _stamp_map(picture: np.ndarray, curve: np.ndarray, place: np.ndarray, colour: Colour) -> None:
+    side = picture.shape[0] // 4
+    margin = side // 12
+    panel = picture[margin : margin + side, -margin - side : -margin]
+    panel[:] = 0.45 * panel + 0.55 * np.array(_MAP)
+    middle, scale = (curve.max(axis=0) + curve.min(axis=0)) / 2, side / (1.2 * np.ptp(curve, axis=0).max())
+
+    def pixels(points: np.ndarray) -> np.ndarray:
+        """Row and column, [2, K]."""
+        return np.stack([side / 2 - scale * (points[:, 1] - middle[1]), side / 2 + scale * (points[:, 0] - middle[0])])
+
+    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    fine = np.linspace(0.0, length[-1], 1 + int(2 * scale * length[-1]))
+    rows, columns = pixels(np.stack([np.interp(fine, length, axis) for axis in curve.T], axis=1)).astype(int)
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        panel[rows + down, columns + right] = 255 * np.array(colour)
+    across = np.indices((side, side)) - pixels(place[None])[:, :, None]
+    panel[np.hypot(*across) < side / 28] = _HERE
+
+
+def draw_wind(canvas: Canvas, wind: np.ndarray, position: np.ndarray, spacing: float, duration: float = 0.05) -> None:
+    """Arrows around a position, so far apart, m, and as long as the air's way in `duration` s; none in calm air."""
+    if np.linalg.norm(wind) > 0.2:
+        way = 0.5 * duration * wind
+        for place in spacing * (np.round(position / spacing) + _ARROWS):
+            canvas.arrow(place - way, place + way, (*AIR, 0.45), 0.015 * spacing)
+
+
+def draw_parcel(canvas: Canvas, centre: np.ndarray, rotation: np.ndarray, mass: float) -> None:
+    """A parcel, its volume in proportion to its mass in kg."""
+    half = parcel_size(mass)
+    tape = np.array([1.02, 0.2, 1.02]) * half
+    canvas.shape(mujoco.mjtGeom.mjGEOM_BOX, [half] * 3, centre, rotation, (0.80, 0.60, 0.36, 1))
+    canvas.shape(mujoco.mjtGeom.mjGEOM_BOX, tape, centre, rotation, (0.93, 0.88, 0.75, 1))
+
+
+def parcel_size(mass: float) -> float:
+    """Half the side of a parcel of a mass in kg, m."""
+    return float((mass / _PARCEL_DENSITY) ** (1 / 3)) / 2
 
 
 def _free(context: weakref.ref[Any]) -> None:

@@ -14,6 +14,9 @@ class Plant:
     wind [N, 3] m/s and force [N, 3] N (a push at the centre of mass), world frame.
     """
 
+    strongest_push = np.inf
+    """The largest acceleration that `push` can give, m/s²."""
+
     def __init__(self, batch: Batch, model: mujoco.MjModel, body: str) -> None:
         body_id = model.body(body).id
         self._batch = batch
@@ -36,6 +39,11 @@ class Plant:
     def actuators(self) -> int:
         return self.actuator_gain.shape[1]
 
+    def push(self, acceleration: np.ndarray) -> None:
+        """Accelerate every simulation's tracked rates, [N, E] m/s², here those along world x, y and z, from now on."""
+        self.force[:] = acceleration * self.mass[:, None]
+        self.commit(np.arange(len(self.mass)))
+
     def restore(self, ids: np.ndarray) -> None:
         """Nominal values for the simulations `ids`; takes effect with `commit`."""
         self.mass[ids] = self.nominal_mass
@@ -49,9 +57,11 @@ class Plant:
         self._gain[ids] = self._nominal_gain[ids] * self.actuator_gain[ids]
         self._wind[ids] = self.wind[ids]
         self._force[ids] = self.force[ids]
-        changed = ids[(self._mass[ids] != self.mass[ids]) | (self._inertia[ids] != self.inertia[ids]).any(1)]
-        if changed.size:
-            self._mass[changed] = self.mass[changed]
-            self._inertia[changed] = self.inertia[changed]
+        self._set_body(ids, self.mass[ids], self.inertia[ids])
+
+    def _set_body(self, ids: np.ndarray, mass: np.ndarray, inertia: np.ndarray) -> None:
+        changed = (self._mass[ids] != mass) | (self._inertia[ids] != inertia).any(1)
+        if changed.any():
+            self._mass[ids], self._inertia[ids] = mass, inertia
             # Subtree masses and inverse weights follow only through mj_setConst.
-            self._batch.set_const(changed)
+            self._batch.set_const(ids[changed])

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 
+from .driving.controllers import PreviewController
+from .driving.lane import CarLane
+from .driving.lidar import CarLidar
+from .driving.track import CarTrack
+from .driving.traffic import CarTraffic
+from .drone.controllers import GeometricController
 from .drone.gates import DroneGates
 from .drone.hover import DroneHover
+from .drone.pilots import GatePilot, PillarPilot
 from .drone.reach import DroneReach
 from .drone.track import DroneTrack
 from .shift import Shift
 from .simulation import BatchEnv, GymEnv
 
-ENVIRONMENTS: dict[str, type[BatchEnv]] = {env.id: env for env in (DroneHover, DroneTrack, DroneGates, DroneReach)}
+ENVIRONMENTS: dict[str, type[BatchEnv]] = {
+    env.id: env for env in (DroneHover, DroneTrack, DroneGates, DroneReach, CarTrack, CarLane, CarLidar, CarTraffic)
+}
+
+EXPERTS: dict[str, Callable[[Any], Any]] = {
+    DroneHover.id: GeometricController,
+    DroneTrack.id: GeometricController,
+    DroneGates.id: GatePilot,
+    DroneReach.id: PillarPilot,
+    CarTrack.id: PreviewController,
+    CarLane.id: PreviewController,
+}
+"""What solves an environment without learning, by its id: a controller with Stable-Baselines3's `predict`, made from the
+environment. Those of DroneGates and DroneReach see the true state."""
 
 
 def full_id(name: str) -> str:

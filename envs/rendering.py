@@ -14,33 +14,37 @@ from .drawing import Canvas
 if TYPE_CHECKING:
     from .simulation import BatchEnv
 
-CAMERAS = {"chase": (640, 480), "first_person": (64, 64)}
+CAMERAS = {"chase": (640, 480), "first_person": (64, 64), "top": (640, 480)}
 """The cameras, by name, with the width and height of their pictures in pixels."""
 SKY = (0.55, 0.66, 0.80)
 
+# Lengths at the scale of a drone: `BatchEnv.picture_scale` multiplies them.
 _HORIZON = 60.0  # m, where floor and sky meet
 _TILE = 1.0  # m, period of the floor's texture
 _TURN_S = 0.6  # time constant with which the chase camera turns
 _TRAIL = 100  # pictures
 _TRAIL_COLOUR = (1.0, 0.55, 0.15)
+_OVERVIEW = 3.0  # times as far away as the chase camera is the one on top
 _VEHICLE_GROUP = 2  # of the vehicle's visible geoms
 
 
 class View:
     """Pictures of simulation `index`, now.
 
-    "chase" stays behind and above the vehicle, turns to what comes (the environment's `outlook`), and shows what explains
-    the flight as well: what the environment's `draw` adds, and the way flown, as far as it was in the pictures before.
-    "first_person" sees the world alone, as a camera on the vehicle does: floor, horizon, obstacles.
+    "chase" stays behind and above the vehicle and turns to what comes (the environment's `outlook`); "top" looks straight
+    down on it, world y upwards. Both show what explains the episode as well: what the environment's `draw` adds, and the
+    way gone, as far as it was in the pictures before. "first_person" sees the world alone, as a camera on the vehicle
+    does: floor, horizon, road, obstacles.
 
     Close it to free the OpenGL context.
 
     Args:
         env: the batch.
-        camera: "chase" or "first_person".
+        camera: one of CAMERAS.
         width: in pixels; None is the camera's own (`CAMERAS`).
         height: likewise.
         index: of the simulation.
+        insets: whether the map of a road is shown in a corner.
 
     Raises:
         ValueError: an unknown camera, or a size that is none.
@@ -48,77 +52,106 @@ class View:
     """
 
     def __init__(
-        self, env: BatchEnv, camera: str = "chase", width: int | None = None, height: int | None = None, index: int = 0
+        self,
+        env: BatchEnv,
+        camera: str = "chase",
+        width: int | None = None,
+        height: int | None = None,
+        index: int = 0,
+        insets: bool = True,
     ) -> None:
         self.size = picture_size(camera, width, height)
         self.env, self.camera, self.index = env, camera, index
         self._model = copy.copy(env.model)
-        self._floor = _bring_near(self._model)
+        self._floor = _bring_near(self._model, env.picture_scale)
+        self._explains = camera != "first_person"
         # Multisampling triples the time of a large picture, and costs nothing in one so small that it needs it.
-        self._canvas = Canvas(self._model, self.size, samples=0 if camera == "chase" else 4)
+        self._canvas = Canvas(self._model, self.size, samples=0 if self._explains else 4, insets=insets)
         self._canvas.scene.flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
         self._canvas.scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = True
         self._option = mujoco.MjvOption()
-        self._option.geomgroup[_VEHICLE_GROUP] = camera == "chase"
+        self._option.geomgroup[_VEHICLE_GROUP] = self._explains
         self._data = mujoco.MjData(self._model)
-        self._time = 0.0
+        self._time = np.inf  # of the last picture
         self._outlook = np.array([1.0, 0.0])
         self._trail: deque[np.ndarray] = deque(maxlen=_TRAIL)
 
     def draw(self) -> np.ndarray:
         """The picture: uint8 [height, width, 3]."""
         self.env.batch.get_data(self.index, self._data)
-        position = self._data.qpos[:3]
+        position, scale = self.env.position(self.index), self.env.picture_scale
+        passed = self._pass_time()
         mujoco.mj_kinematics(self._model, self._data)
-        self._data.geom_xpos[self._floor, :2] = _TILE * np.round(position[:2] / _TILE)
+        tile = _TILE * scale
+        self._data.geom_xpos[self._floor, :2] = tile * np.round(position[:2] / tile)
         mujoco.mj_camlight(self._model, self._data)
-        self._canvas.begin(self._data, self._follow() if self.camera == "chase" else self._first_person(), self._option)
+        cameras = {"chase": self._follow, "top": self._overlook, "first_person": self._first_person}
+        self._canvas.begin(self._data, cameras[self.camera](position, passed), self._option)
         # A box inside out, for it is seen from within: all of it beyond the fog's end.
-        self._canvas.shape(mujoco.mjtGeom.mjGEOM_BOX, [-1.6 * _HORIZON] * 3, position, np.eye(3), (*SKY, 1))
-        if self.camera == "chase":
+        self._canvas.shape(mujoco.mjtGeom.mjGEOM_BOX, [-1.6 * _HORIZON * scale] * 3, position, np.eye(3), (*SKY, 1))
+        self.env.draw_world(self._canvas, self.index)
+        if self._explains:
+            self._trail.append(position)
             self._canvas.lines(np.array(self._trail), _TRAIL_COLOUR, np.linspace(0, 1, len(self._trail)), 4.0)
             self.env.draw(self._canvas, self.index)
         return self._canvas.picture()
+
+    def pixel(self, point: np.ndarray) -> tuple[float, float]:
+        """Where a world point [3] m is in the last picture of the chase or the top camera: (x, y)."""
+        return self._canvas.project(point)
 
     def close(self) -> None:
         """Free the OpenGL context."""
         self._canvas.close()
 
-    def _first_person(self) -> mujoco.MjvCamera:
+    def _pass_time(self) -> float:
+        """Time since the last picture, s; infinite for the first one of an episode, which forgets the ones before."""
+        before, self._time = self._time, float(self.env.time[self.index])
+        if self._time > 0 and self._time >= before:
+            return self._time - before
+        self._trail.clear()
+        self._canvas.memory.clear()
+        return np.inf
+
+    def _first_person(self, position: np.ndarray, passed: float) -> mujoco.MjvCamera:
         camera = mujoco.MjvCamera()
         camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
         camera.fixedcamid = self._model.camera("first_person").id
         return camera
 
-    def _follow(self) -> mujoco.MjvCamera:
+    def _follow(self, position: np.ndarray, passed: float) -> mujoco.MjvCamera:
         """The chase camera, where the model has it, but about the environment's smoothed outlook instead of the attitude."""
-        position, forward = self._data.qpos[:3], self.env.outlook(self.index)
-        before, self._time = self._time, float(self.env.time[self.index])
-        passed = self._time - before
-        if passed < 0 or self._time == 0:
-            self._trail.clear()
-            self._outlook = forward
-        else:
-            self._outlook = self._outlook + (1 - np.exp(-passed / _TURN_S)) * (forward - self._outlook)
-        self._trail.append(position.copy())
+        forward = self.env.outlook(self.index)
+        self._outlook = self._outlook + (1 - np.exp(-passed / _TURN_S)) * (forward - self._outlook)
         ahead, left, up = self._model.camera("chase").pos
-        camera = mujoco.MjvCamera()
-        camera.type = mujoco.mjtCamera.mjCAMERA_FREE.value
-        camera.lookat[:] = position
-        camera.distance = np.linalg.norm([ahead, left, up])
-        camera.azimuth = np.degrees(np.arctan2(self._outlook[1], self._outlook[0]) + np.arctan2(-left, -ahead))
-        camera.elevation = -np.degrees(np.arctan2(up, np.hypot(ahead, left)))
-        return camera
+        azimuth = np.arctan2(self._outlook[1], self._outlook[0]) + np.arctan2(-left, -ahead)
+        return _free_camera(
+            position, float(np.linalg.norm([ahead, left, up])), azimuth, -np.arctan2(up, np.hypot(ahead, left))
+        )
+
+    def _overlook(self, position: np.ndarray, passed: float) -> mujoco.MjvCamera:
+        distance = _OVERVIEW * float(np.linalg.norm(self._model.camera("chase").pos))
+        return _free_camera(position, distance, 0.5 * np.pi, -0.5 * np.pi)
 
 
-def _bring_near(model: mujoco.MjModel) -> np.ndarray:
+def _free_camera(lookat: np.ndarray, distance: float, azimuth: float, elevation: float) -> mujoco.MjvCamera:
+    """A camera so far from what it looks at, in that direction, rad."""
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FREE.value
+    camera.lookat[:] = lookat
+    camera.distance, camera.azimuth, camera.elevation = distance, np.degrees(azimuth), np.degrees(elevation)
+    return camera
+
+
+def _bring_near(model: mujoco.MjModel, scale: float) -> np.ndarray:
     """Let the world end at the horizon, in fog; returns the geoms that are its floor.
 
     An infinite plane and a sky box would cost a software renderer most of each frame.
     """
     floor = np.flatnonzero((model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE) & (model.geom_size[:, 0] == 0))
-    model.geom_size[floor] = _HORIZON
-    model.stat.extent = 1.0  # the unit of the distances that follow, m
+    model.geom_size[floor] = _HORIZON * scale
+    model.mat_texrepeat[model.geom_matid[floor]] /= scale
+    model.stat.extent = scale  # the unit of the distances that follow, m
     model.vis.map.znear, model.vis.map.zfar = 0.02, 3 * _HORIZON
     model.vis.map.fogstart, model.vis.map.fogend = 0.1 * _HORIZON, 0.8 * _HORIZON
     model.vis.rgba.fog[:] = (*SKY, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -45,11 +45,13 @@ class BatchEnv(ABC):
     """[N] s since the start of each simulation's episode."""
     step_duration: np.ndarray
     """[N] s that the last control step took: `dt` where the clock is regular."""
+    picture_scale: float = 1.0
+    """How large the world is in pictures, in units of the drones'."""
 
     def __init__(
         self,
         model: mujoco.MjModel,
-        body: str,
+        plant: Callable[[Batch, mujoco.MjModel], Plant],
         num_envs: int,
         *,
         channels: Mapping[str, float],
@@ -88,7 +90,7 @@ class BatchEnv(ABC):
         self.observation_space = spaces.Box(-np.inf, np.inf, (len(self.observation_names),), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.action_names),), np.float32)
         self.batch = Batch(model, nsim=num_envs, nthread=min(threads, num_envs))
-        self.plant = Plant(self.batch, model, body)
+        self.plant = plant(self.batch, model)
         self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self.elapsed = np.zeros(num_envs, dtype=np.int64)
         self.time = np.zeros(num_envs)
@@ -128,6 +130,13 @@ class BatchEnv(ABC):
     @abstractmethod
     def draw(self, canvas: Canvas, index: int) -> None:
         """Add to a picture of simulation `index` what explains it and is no part of its world; `View` calls this."""
+
+    def draw_world(self, canvas: Canvas, index: int) -> None:  # noqa: B027 - most worlds are all in the model
+        """Add to a picture of simulation `index` what belongs to its world and is not in the model; `View` calls this."""
+
+    def position(self, index: int) -> np.ndarray:
+        """[3] where the vehicle of simulation `index` is, m, world."""
+        return self.qpos[index, :3].copy()
 
     @abstractmethod
     def outlook(self, index: int) -> np.ndarray:
@@ -216,6 +225,12 @@ class BatchEnv(ABC):
         """[N] how often MuJoCo found a value that is not finite, or huge, in each simulation, and began it anew."""
         return self.batch.warning[:, _BAD_VALUES, 1].sum(axis=1)
 
+    def _scored(
+        self, names: Sequence[str], terms: np.ndarray, crashed: np.ndarray, info: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """What `_score` returns, from the named terms of the reward [N, K]: their sum, and each of them in `info`."""
+        return terms.sum(axis=1), crashed, info | {f"reward/{name}": terms[:, k] for k, name in enumerate(names)}
+
     def _diverged(self) -> np.ndarray:
         """[N] whether that happened in the last control step."""
         before, self._warnings = self._warnings, self._bad_values()
@@ -282,7 +297,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Args:
         batch_env: the batch.
         render_mode: None, or "rgb_array": `render` gives pictures, as `View` describes them.
-        camera_name: "chase" (640 x 480) or "first_person" (64 x 64), for pictures and policies that see.
+        camera_name: "chase" or "top" (640 x 480), or "first_person" (64 x 64), for policies that see.
         width: of the pictures in pixels; None is the camera's own.
         height: likewise.
 

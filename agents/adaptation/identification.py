@@ -144,17 +144,17 @@ def _response(
     n = 512
     rng = np.random.default_rng(seed)
     tracked = len(model.reader.error_index)
+    env = make_batch(env_id, n, seed=seed, **env_kwargs)
+    strongest = min(RESPONSE_RANGE, env.plant.strongest_push)
     push = rng.standard_normal((n, tracked))
     # Uniform in the ball: strength and direction both cover what a deployment may meet.
-    push *= (RESPONSE_RANGE * rng.random(n) ** (1 / tracked) / np.linalg.norm(push, axis=1))[:, None]
-    env = make_batch(env_id, n, seed=seed, **env_kwargs)
+    push *= (strongest * rng.random(n) ** (1 / tracked) / np.linalg.norm(push, axis=1))[:, None]
     observation, hidden = env.reset(), policy.initial_state(n)
     asked, settled, lost = np.zeros((n, tracked)), [], np.zeros(n, dtype=bool)
     steps, onset = round(_SETTLED_S / env.dt), round(_PUSH_AT_S / env.dt)
     for step in range(onset + steps):
         if step == onset:
-            env.plant.force[:] = push * env.plant.mass[:, None]
-            env.plant.commit(np.arange(n))
+            env.plant.push(push)
         action, hidden = policy.step(model.asked(observation, asked), hidden, np.full(n, env.dt))
         observation, _, terminated, *_ = env.step(action)
         lost |= terminated

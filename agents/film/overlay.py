@@ -115,7 +115,8 @@ class Overlay:
         if len(self.take.episodes) == 1:
             return f"adapter: {self.take.episodes[0].meta['adapter']}"
         same = "Same policy, same path" if self.take.same_policy else "Same path"
-        return f"{same}. One stays frozen, one keeps learning in flight." if "frozen" in self.take.labels else same
+        where = "on the road" if self.take.of_cars else "in flight"
+        return f"{same}. One stays frozen, one keeps learning {where}." if "frozen" in self.take.labels else same
 
     def _axes(self, pen: ImageDraw.ImageDraw) -> None:
         x0, y0, x1, y1 = self._chart
@@ -224,12 +225,19 @@ class Overlay:
 
     def _motors(self, image: Image.Image, pen: ImageDraw.ImageDraw, y: float, effectiveness: np.ndarray) -> None:
         x, weakest = self.width - 64, float(effectiveness.min())
-        # rotor_0 is front left seen from above, then counterclockwise
-        for left, (i, j) in zip(effectiveness, ((-1, -1), (-1, 1), (1, 1), (1, -1)), strict=True):
+        # rotor_0 is front left seen from above, then counterclockwise; a car has one motor
+        places = ((-1, -1), (-1, 1), (1, 1), (1, -1)) if len(effectiveness) == 4 else ((0, 0),)
+        for left, (i, j) in zip(effectiveness, places, strict=True):
             ink = _blend(HEALTHY, _ink(FAULT), 2 * (1 - float(left)))
             self._disc(image, (x + 19 * i, y + 40 + 19 * j), 15, ink)
         lost = weakest < 0.995
-        self._figure(pen, y, "motors", f"−{100 * (1 - weakest):.0f} %" if lost else "healthy", lost)
+        self._figure(
+            pen,
+            y,
+            "motors" if len(effectiveness) > 1 else "motor",
+            f"−{100 * (1 - weakest):.0f} %" if lost else "healthy",
+            lost,
+        )
 
     def _figure(self, pen: ImageDraw.ImageDraw, y: float, name: str, value: str, live: bool) -> None:
         self._text(pen, (self.width - 118, y + 14), name, 16, SOFT, anchor="ra")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..episode import Episode
 from .overlay import Overlay
+from .replay import Replay
 from .scene import FilmUnavailable, Stage
 from .take import Take
 
@@ -52,7 +53,7 @@ def render(
     steps = take.window(BEFORE_S, AFTER_S, fps)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
     try:
-        with Stage(take, size) as stage, closing(_encoder(partial, size, 1 / (take.dt * steps.step))) as film:
+        with _stage(take, size) as stage, closing(_encoder(partial, size, 1 / (take.dt * steps.step))) as film:
             for done, frame in enumerate(_frames(stage, Overlay(take, steps, size, stage.vehicle_mass), steps), 1):
                 film.send(frame)
                 if progress is not None:
@@ -90,7 +91,7 @@ def poster(
     steps = take.window(BEFORE_S, AFTER_S, 1 / take.dt)
     onset = steps[0] * take.dt + BEFORE_S if take.onset_s is None else take.onset_s
     chosen = min(round((onset + after_s) / take.dt), steps[-1])
-    with Stage(take, size, samples=8) as stage:
+    with _stage(take, size, samples=8) as stage:
         overlay = Overlay(take, steps, size, stage.vehicle_mass)
         frame = next(_frames(stage, overlay, range(chosen, chosen + 1)))
     partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
@@ -102,7 +103,11 @@ def poster(
     return path
 
 
-def _frames(stage: Stage, overlay: Overlay, steps: range) -> Iterator[np.ndarray]:
+def _stage(take: Take, size: tuple[int, int], samples: int = 4) -> Stage | Replay:
+    return Replay(take, size) if take.of_cars else Stage(take, size, samples)
+
+
+def _frames(stage: Stage | Replay, overlay: Overlay, steps: range) -> Iterator[np.ndarray]:
     for step in steps:
         picture = stage.draw(step)
         yield overlay.draw(picture, step, stage.tags(step), stage.across)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numba import njit
 
 from ..clock import Clock, make_clock
 from ..drawing import Canvas
+from ..plant import Plant
 from ..shift import Shift
 from ..signals import Signals
 from ..simulation import BatchEnv
@@ -121,7 +123,7 @@ class DroneEnv(BatchEnv):
             build(spec)
         super().__init__(
             spec.compile(),
-            "drone",
+            partial(Plant, body="drone"),
             num_envs,
             channels=shown,
             action_names=actions,
@@ -176,12 +178,6 @@ class DroneEnv(BatchEnv):
         truth and error (measured less true) hold position, velocity (world), rotation matrix (row-major) and body rates,
         [n, 18 or more].
         """
-
-    def _scored(
-        self, names: Sequence[str], terms: np.ndarray, crashed: np.ndarray, info: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """What `_score` returns, from the named terms of the reward [N, K]: their sum, and each of them in `info`."""
-        return terms.sum(axis=1), crashed, info | {f"reward/{name}": terms[:, k] for k, name in enumerate(names)}
 
     def place(
         self,
@@ -275,7 +271,7 @@ class DroneEnv(BatchEnv):
         return switch_contacts(self.clearance(), self.qvel, span, *self._reach, self._flags)
 
     def _observe(self, ids: np.ndarray) -> np.ndarray:
-        truth = self._true_state(ids)
+        truth = self.true_state(ids)
         normals = self._normals(ids)
         error = self.sensors.error(self._sensor_state, ids, normals, self.time[ids], truth)
         observation = self._observe_task(ids, truth, error)
@@ -283,7 +279,7 @@ class DroneEnv(BatchEnv):
             return observation
         return np.concatenate([observation, (truth + error)[:, 18:].astype(np.float32)], axis=1)
 
-    def _true_state(self, ids: np.ndarray) -> np.ndarray:
+    def true_state(self, ids: np.ndarray) -> np.ndarray:
         """What perfect sensors show, [n, channels]; the specific force is the last physics step's."""
         truth = np.empty((len(ids), self.sensors.channels))
         _true_state(ids, self.qpos, self.qvel, truth)

@@ -17,18 +17,15 @@ World frame z up, body x forward, y left, z up; SI units. R turns body into worl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
 from typing import Any
 
 import numpy as np
 
+from ..reference import ReferenceController, State, batch_of, find_channels
 from .base import AXES, BODY_RATES, ROTATION, DroneEnv
 from .vehicle import GRAVITY, ROTORS, Vehicle
-
-State = tuple[np.ndarray, ...]
-"""What the augmentation remembers, arrays of N rows; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Gains:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """What a controller reads in observations of N vehicles; [N, 3] unless said."""
 
     error: np.ndarray
@@ -85,46 +82,38 @@ class _Seen:
         return (weights[:, None] * self.bend).sum(axis=1)
 
 
-class _Reader:
+class Reader:
     """Finds the named channels in an environment's observation.
 
     A reference that moves shows "reference_velocity_x" and "velocity_error_x"; one that stands still, "velocity_x".
     """
 
     def __init__(self, env: DroneEnv) -> None:
-        self._place = {name: i for i, name in enumerate(env.observation_names)}
         self._dt = env.dt
-        self._error = self._find([f"position_error_{a}" for a in AXES])
-        self._rotation = self._find(ROTATION)
-        self._body_rates = self._find(BODY_RATES)
-        moving = "reference_velocity_x" in self._place
-        self._error_rate = self._find([f"{'velocity_error' if moving else 'velocity'}_{a}" for a in AXES])
-        self._reference_velocity = self._find([f"reference_velocity_{a}" for a in AXES]) if moving else None
+        self._clock = find_channels(env, ["step_duration"]) if env.clock is not None else None
+        self._error = find_channels(env, [f"position_error_{a}" for a in AXES])
+        self._rotation = find_channels(env, ROTATION)
+        self._body_rates = find_channels(env, BODY_RATES)
+        moving = "reference_velocity_x" in env.observation_names
+        self._error_rate = find_channels(env, [f"{'velocity_error' if moving else 'velocity'}_{a}" for a in AXES])
+        self._reference_velocity = find_channels(env, [f"reference_velocity_{a}" for a in AXES]) if moving else None
         previews = env.signals.preview if moving else ()
         self.ahead = np.array([ahead for ahead, _ in previews])
-        self._preview = self._find([channel for _, channels in previews for channel in channels])
+        self._preview = find_channels(env, [channel for _, channels in previews for channel in channels])
 
-    def _find(self, names: Sequence[str]) -> np.ndarray:
-        if missing := [name for name in names if name not in self._place]:
-            raise ValueError(
-                f"the controller needs the observation channel {missing[0]!r}; they are: {', '.join(self._place)}."
-            )
-        return np.array([self._place[name] for name in names], dtype=int)
-
-    def read(self, observation: np.ndarray) -> _Seen:
-        rows = observation.astype(np.float64)
+    def read(self, rows: np.ndarray) -> Seen:
+        """What there is in observations [N, O], float64."""
         n = len(rows)
         still = self._reference_velocity is None
         velocity = np.zeros((n, 3)) if still else rows[:, self._reference_velocity]
-        irregular = "step_duration" in self._place
-        return _Seen(
+        return Seen(
             error=rows[:, self._error],
             error_rate=rows[:, self._error_rate],
             rotation=rows[:, self._rotation].reshape(n, 3, 3),
             body_rates=rows[:, self._body_rates],
             reference_velocity=velocity,
             bend=rows[:, self._preview].reshape(n, -1, 3) - self.ahead[:, None] * velocity[:, None],
-            dt=rows[:, self._place["step_duration"]] if irregular else np.full(n, self._dt),
+            dt=np.full(n, self._dt) if self._clock is None else rows[:, self._clock[0]],
         )
 
 
@@ -149,23 +138,23 @@ class _Augmentation(ABC):
         self.vehicle, self.gains, self.period = vehicle, gains, period
 
     @abstractmethod
-    def start(self, seen: _Seen) -> State:
+    def start(self, seen: Seen) -> State:
         """The state at the start of an episode."""
 
     @abstractmethod
-    def answer(self, state: State, seen: _Seen) -> tuple[np.ndarray, State]:
+    def answer(self, state: State, seen: Seen) -> tuple[np.ndarray, State]:
         """Acceleration to add, m/s² [N, 3], and the next state."""
 
-    def sent(self, state: State, seen: _Seen, thrust: np.ndarray) -> State:
+    def sent(self, state: State, seen: Seen, thrust: np.ndarray) -> State:
         """The state once `thrust` [N] N has been commanded."""
         return state
 
 
 class _Nothing(_Augmentation):
-    def start(self, seen: _Seen) -> State:
+    def start(self, seen: Seen) -> State:
         return ()
 
-    def answer(self, state: State, seen: _Seen) -> tuple[np.ndarray, State]:
+    def answer(self, state: State, seen: Seen) -> tuple[np.ndarray, State]:
         return np.zeros_like(seen.error), state
 
 
@@ -177,10 +166,10 @@ class _Integral(_Augmentation):
 
     window = 0.5
 
-    def start(self, seen: _Seen) -> State:
+    def start(self, seen: Seen) -> State:
         return (np.zeros_like(seen.error),)
 
-    def answer(self, state: State, seen: _Seen) -> tuple[np.ndarray, State]:
+    def answer(self, state: State, seen: Seen) -> tuple[np.ndarray, State]:
         g = self.gains
         slope = g.position_bandwidth / (2 * g.position_damping)
         gain = 2 * g.position_damping * g.position_bandwidth * g.integral_rate
@@ -207,11 +196,11 @@ class _L1(_Augmentation):
     predictor_rate = 1.0
     """a, 1/s. Of a constant disturbance the law finds the share e^(-a dt): a slow predictor misses little."""
 
-    def start(self, seen: _Seen) -> State:
+    def start(self, seen: Seen) -> State:
         zero = np.zeros_like(seen.error)
         return seen.velocity, zero, np.full(len(zero), self.vehicle.weight), zero
 
-    def answer(self, state: State, seen: _Seen) -> tuple[np.ndarray, State]:
+    def answer(self, state: State, seen: Seen) -> tuple[np.ndarray, State]:
         before, acceleration, thrust, filtered = state
         dt = seen.dt[:, None]
         predicted = before + dt * acceleration
@@ -220,7 +209,7 @@ class _L1(_Augmentation):
         filtered = filtered + (1 - np.exp(-self.gains.l1_bandwidth * dt)) * (sigma - filtered)
         return -filtered, (seen.velocity, acceleration, thrust, filtered)
 
-    def sent(self, state: State, seen: _Seen, thrust: np.ndarray) -> State:
+    def sent(self, state: State, seen: Seen, thrust: np.ndarray) -> State:
         velocity, _, before, filtered = state
         lag = self.vehicle.motor_time_constant
         share = np.exp(-self.period / lag)
@@ -251,7 +240,7 @@ def still_air_drag(vehicle: Vehicle, velocity: np.ndarray, rotation: np.ndarray)
     return -((vehicle.linear_drag + vehicle.quadratic_drag * speed) * velocity + rotors) / vehicle.mass
 
 
-class TrackingController(ABC):
+class TrackingController(ReferenceController[Seen]):
     """What the two controllers share: reading, the outer loop, its limits, the action.
 
     The force asked for keeps to the vehicle: at least a fifth of the weight upwards, at most `max_tilt` from upright
@@ -269,7 +258,7 @@ class TrackingController(ABC):
     """
 
     def __init__(self, env: Any, augmentation: str | None = None, gains: Gains | None = None) -> None:
-        drone = _drone_env(env)
+        drone = batch_of(env, DroneEnv)  # type: ignore[type-abstract]
         if augmentation not in AUGMENTATIONS:
             raise ValueError(
                 f"unknown augmentation {augmentation!r}; there are: {', '.join(map(repr, AUGMENTATIONS))}."
@@ -278,7 +267,7 @@ class TrackingController(ABC):
             raise ValueError(f"the controller speaks the interfaces 'rates' and 'motors', not {drone.interface!r}.")
         self.vehicle, self.interface = drone.vehicle, drone.interface
         self.gains = gains or Gains.of(self.vehicle)
-        self._reader = _Reader(drone)
+        self._reader = self._look(drone)
         self._augmentation = AUGMENTATIONS[augmentation](self.vehicle, self.gains, drone.dt)
         strongest = ROTORS * self.vehicle.max_rotor_thrust
         self._max_thrust = min(strongest, (1 + self.vehicle.thrust_range) * self.vehicle.weight)
@@ -287,47 +276,28 @@ class TrackingController(ABC):
         self._to_acceleration = derivative_weights(self._reader.ahead, 2, delay + self.vehicle.motor_time_constant)
         self._to_jerk = derivative_weights(self._reader.ahead, 3, delay + rate_lag)
 
-    def predict(
-        self,
-        observation: np.ndarray,
-        state: State | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = True,
-    ) -> tuple[np.ndarray, State]:
-        """The action, as Stable-Baselines3's `predict`.
+    def _read(self, rows: np.ndarray) -> Seen:
+        return self._reader.read(rows)
 
-        Args:
-            observation: [N, O], or [O] for one vehicle.
-            state: what the last call returned; None begins afresh.
-            episode_start: [N] bool, the rows that begin an episode and so forget.
-            deterministic: taken for SB3's sake; the controller is.
+    def _start(self, seen: Seen) -> State:
+        return self._augmentation.start(seen)
 
-        Returns:
-            Action float32 [N, 4] (or [4]) and the next state.
-        """
-        observation = np.asarray(observation)
-        seen = self._reader.read(np.atleast_2d(observation))
-        fresh = self._augmentation.start(seen)
-        if state is None:
-            state = fresh
-        elif episode_start is not None:
-            begins = np.atleast_1d(np.asarray(episode_start, dtype=bool))
-            state = tuple(
-                np.where(begins.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-                for new, old in zip(fresh, state, strict=True)
-            )
+    def _act(self, seen: Seen, state: State) -> tuple[np.ndarray, State]:
         extra, state = self._augmentation.answer(state, seen)
         force = self._limited(self._force(seen, extra))
         thrust, rates = self._attitude_loop(force, seen)
         action, thrust = self._action(thrust, rates, seen)
-        action = action.astype(np.float32).reshape(*observation.shape[:-1], -1)
         return action, self._augmentation.sent(state, seen, thrust)
 
+    def _look(self, drone: DroneEnv) -> Reader:
+        """Where the controller reads what it goes by."""
+        return Reader(drone)
+
     @abstractmethod
-    def _attitude_loop(self, force: np.ndarray, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
+    def _attitude_loop(self, force: np.ndarray, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
         """Collective thrust N [N] and body rates rad/s [N, 3] that make `force` N [N, 3]."""
 
-    def _force(self, seen: _Seen, extra: np.ndarray) -> np.ndarray:
+    def _force(self, seen: Seen, extra: np.ndarray) -> np.ndarray:
         g = self.gains
         slope = g.position_bandwidth / (2 * g.position_damping)
         approach = np.array(self.vehicle.max_velocity)
@@ -345,7 +315,7 @@ class TrackingController(ABC):
         share = np.minimum(1.0, most / np.maximum(sideways, 1e-9))
         return np.stack([share * force[:, 0], share * force[:, 1], up], axis=1)
 
-    def _action(self, thrust: np.ndarray, rates: np.ndarray, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
+    def _action(self, thrust: np.ndarray, rates: np.ndarray, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
         """The action [N, 4] in [-1, 1], and the collective thrust that it commands, N [N]."""
         vehicle = self.vehicle
         if self.interface == "rates":
@@ -379,7 +349,7 @@ class GeometricController(TrackingController):
     Lee's k_R / J and k_W / J; the rates interface leaves the moment law to the vehicle's own rate loop.
     """
 
-    def _attitude_loop(self, force: np.ndarray, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
+    def _attitude_loop(self, force: np.ndarray, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
         thrust = np.maximum((force * seen.rotation[:, :, 2]).sum(axis=1), 0.0)
         size = np.sqrt((force**2).sum(axis=1))[:, None]
         up = force / size
@@ -401,7 +371,7 @@ class CascadedPID(TrackingController):
     angles are singular at 90° of pitch: it flies near upright.
     """
 
-    def _attitude_loop(self, force: np.ndarray, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
+    def _attitude_loop(self, force: np.ndarray, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
         r, size = seen.rotation, np.sqrt((force**2).sum(axis=1))
         roll, yaw = np.arctan2(r[:, 2, 1], r[:, 2, 2]), np.arctan2(r[:, 1, 0], r[:, 0, 0])
         pitch = np.arcsin(np.clip(-r[:, 2, 0], -1.0, 1.0))
@@ -433,13 +403,3 @@ def attitude_error(wanted: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         column = (q[n] + np.eye(3))[:, np.diag(q[n]).argmax()]
         error[n] = 2 * column / np.sqrt((column**2).sum())
     return error
-
-
-def _drone_env(env: Any) -> DroneEnv:
-    inner = getattr(env, "unwrapped", env)
-    for candidate in (inner, getattr(inner, "batch_env", None), getattr(inner, "batch", None)):
-        if isinstance(candidate, DroneEnv):
-            return candidate
-    raise ValueError(
-        f"{type(env).__name__} is no drone environment: give a DroneEnv, or what gymnasium.make made of it."
-    )

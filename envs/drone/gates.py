@@ -117,10 +117,12 @@ class DroneGates(DroneEnv):
         self.passed = np.zeros(num_envs, dtype=np.int64)
         """[N] gates passed in the episode."""
         self._first = np.zeros(num_envs, dtype=np.int64)
-        self._centre = self.batch.bind("mocap_pos")
+        self.gate_centre = self.batch.bind("mocap_pos")
+        """[N, gates, 3] m, world."""
+        self.gate_axis = np.zeros((num_envs, gates, 3))
+        """[N, gates, 3] unit vectors along which to pass, world."""
         self._quaternion = self.batch.bind("mocap_quat")
         self._home = np.zeros((num_envs, gates, 3))
-        self._axis = np.zeros((num_envs, gates, 3))
         self._swing = np.zeros((num_envs, gates, 2))  # angular frequency rad/s, phase rad
         self._before = np.zeros((num_envs, 3))
 
@@ -134,11 +136,11 @@ class DroneGates(DroneEnv):
         next_gate = self.next_gate[index]
         light_up(canvas, f"gate_{next_gate}")
         second = (next_gate + 1) % self.gates
-        way = np.stack([self.qpos[index, :3], *self._centre[index, [next_gate, second]]])
+        way = np.stack([self.qpos[index, :3], *self.gate_centre[index, [next_gate, second]]])
         canvas.lines(way, WAY, np.array([1.0, 0.6, 0.3]), 3.0)
 
     def outlook(self, index: int) -> np.ndarray:
-        towards = self._centre[index, self.next_gate[index]] - self.qpos[index, :3]
+        towards = self.gate_centre[index, self.next_gate[index]] - self.qpos[index, :3]
         return towards[:2] / max(2.0, float(np.linalg.norm(towards)))
 
     def _start(self, index: int, rng: np.random.Generator) -> None:
@@ -146,7 +148,7 @@ class DroneGates(DroneEnv):
         ring = np.stack([RADIUS * np.cos(angle), RADIUS * np.sin(angle), np.full(self.gates, HEIGHT)], axis=1)
         self._home[index] = ring + rng.uniform(-self.displacement, self.displacement, ring.shape)
         heading = angle + np.pi / 2 + rng.uniform(-0.2, 0.2, self.gates)
-        self._axis[index] = np.stack([np.cos(heading), np.sin(heading), np.zeros(self.gates)], axis=1)
+        self.gate_axis[index] = np.stack([np.cos(heading), np.sin(heading), np.zeros(self.gates)], axis=1)
         self._quaternion[index] = _about_z(heading)
         self._swing[index] = np.stack(
             [2 * np.pi / rng.uniform(4, 8, self.gates), rng.uniform(0, 2 * np.pi, self.gates)], 1
@@ -154,7 +156,7 @@ class DroneGates(DroneEnv):
         first = int(rng.integers(self.gates))
         self._first[index], self.passed[index] = first, 0
         self._move_gates(np.array([index]), np.zeros(1))
-        behind, ahead = self._centre[index, first - 1], self._centre[index, first]
+        behind, ahead = self.gate_centre[index, first - 1], self.gate_centre[index, first]
         direction = (ahead - behind) / np.linalg.norm(ahead - behind)
         offset, drift = rng.normal(0.0, [[0.3, 0.5]] * 3).T
         position = behind + rng.uniform(0.1, 0.7) * (ahead - behind) + offset
@@ -163,9 +165,9 @@ class DroneGates(DroneEnv):
         self._before[index] = position
 
     def _move_gates(self, ids: np.ndarray, time: np.ndarray) -> None:
-        sideways = self._axis[ids][..., [1, 0, 2]] * [-1.0, 1.0, 0.0]
+        sideways = self.gate_axis[ids][..., [1, 0, 2]] * [-1.0, 1.0, 0.0]
         phase = self._swing[ids, :, 0] * time[:, None] + self._swing[ids, :, 1]
-        self._centre[ids] = self._home[ids] + self.motion * np.sin(phase)[..., None] * sideways
+        self.gate_centre[ids] = self._home[ids] + self.motion * np.sin(phase)[..., None] * sideways
 
     def _advance(self, actions: np.ndarray, lengths: np.ndarray) -> None:
         self._before[:] = self.qpos[:, :3]
@@ -178,19 +180,19 @@ class DroneGates(DroneEnv):
         shown = [seen[:, 3:], self.action[ids]]
         for k in range(2):
             gate = (self.next_gate[ids] + k) % self.gates
-            shown += [self._centre[ids, gate] - seen[:, :3], self._axis[ids, gate]]
+            shown += [self.gate_centre[ids, gate] - seen[:, :3], self.gate_axis[ids, gate]]
         return np.concatenate(shown, axis=1, dtype=np.float32)
 
     def _score(self) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         n = self.num_envs
         error, terms, crashed = np.empty(n), np.empty((n, len(_TERMS))), np.empty(n, dtype=np.bool_)
-        target = self._centre[self._all, self.next_gate]
+        target = self.gate_centre[self._all, self.next_gate]
         _score(
             self.qpos,
             self.qvel,
             self._before,
             target,
-            self._axis[self._all, self.next_gate],
+            self.gate_axis[self._all, self.next_gate],
             self.opening / 2,
             self.pace * self.step_duration,
             self.action,

@@ -38,8 +38,8 @@ class DroneReach(DroneEnv):
 
     Action: see `DroneEnv`. By default collective thrust and body rates.
 
-    Reward: 0.45 exp(-e / 50 cm) + 0.45 exp(-e / 5 m) + 0.1 exp(-|heading| / 0.5 rad), less 0.3 exp(-gap to the nearest thing
-    / 15 cm), 0.04 |change of action|² and 0.004 |body rates|² (capped at 0.4); -5 on a crash.
+    Reward: 0.45 exp(-e / 50 cm) + 0.45 exp(-e / 5 m) + 0.1 exp(-|heading| / 0.5 rad), less 0.5 exp(-gap to the nearest thing
+    / 30 cm), 0.04 |change of action|² and 0.004 |body rates|² (capped at 0.4); -5 on a crash.
 
     An episode draws `pillars` of 0.3 m radius between start and target, 12 m apart, no two closer than 1.5 m (centre to
     centre) and none within 1.5 m of start or target.
@@ -91,7 +91,8 @@ class DroneReach(DroneEnv):
         self.pillars, self.rays = pillars, rays
         self.target = np.zeros((num_envs, 3))
         """[N, 3] m."""
-        self._places = self.batch.bind("mocap_pos")
+        self.pillar_centre = self.batch.bind("mocap_pos")
+        """[N, pillars, 3] m, world, on the floor."""
         self._azimuth = 2 * np.pi * np.arange(rays) / rays
         self._body = self.model.body("drone").id
 
@@ -105,7 +106,7 @@ class DroneReach(DroneEnv):
     def _start(self, index: int, rng: np.random.Generator) -> None:
         start = np.array([-_HALF_LENGTH, rng.uniform(-_HALF_WIDTH / 2, _HALF_WIDTH / 2), _HEIGHT])
         self.target[index] = [_HALF_LENGTH, rng.uniform(-_HALF_WIDTH / 2, _HALF_WIDTH / 2), _HEIGHT]
-        self._places[index] = _draw_pillars(rng, self.pillars, start, self.target[index])
+        self.pillar_centre[index] = _draw_pillars(rng, self.pillars, start, self.target[index])
         velocity, rates = rng.normal(0.0, [[0.4, 0.2]] * 3).T
         tilt = np.array([1.0, *rng.normal(0.0, 0.1, 2), rng.normal(0.0, 0.2)])
         self.place(index, start, velocity, tilt, rates)
@@ -195,6 +196,6 @@ def _score(
         crashed[n] = contact[n] or not (error[n] <= 16.0 and qpos[n, 2] <= CEILING)
         terms[n, 0] = 0.45 * tolerance(error[n], 0.5) + 0.45 * tolerance(error[n], 5.0)
         terms[n, 1] = 0.1 * tolerance(np.arctan2(attitude[3], attitude[0]), 0.5)
-        terms[n, 2] = -0.3 * tolerance(max(gap[n], 0.0), 0.15)
+        terms[n, 2] = -0.5 * tolerance(max(gap[n], 0.0), 0.3)
         terms[n, 3], terms[n, 4] = effort(action[n], action_before[n], qvel[n, 3:])
         terms[n, 5] = -5.0 if crashed[n] else 0.0

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-GRAVITY = 9.81
-"""m/s², down."""
+from ..vehicle import GRAVITY, VehicleData, load, quantity
+
 ROTORS = 4
 
 VEHICLES = ("crazyflie", "racer", "x500")
 
 
-def _quantity(unit: str, shape: tuple[int, ...] = (), *, above: float | None = None, least: float | None = None) -> Any:
-    return field(metadata={"unit": unit, "shape": shape, "above": above, "least": least})
-
-
 @dataclass(frozen=True)
-class Vehicle:
+class Vehicle(VehicleData):
     """A quadrotor. SI units; body x forward, y left, z up, the origin at the centre of mass.
 
     Rotor i turns thrust T_i (N, along body z) into the torque spin_i * torque_per_thrust * T_i about body z, and follows
@@ -35,54 +29,45 @@ class Vehicle:
         ValueError: a field is out of its range; the message names the field and its unit.
     """
 
-    name: str
-    mass: float = _quantity("kg", above=0)
-    inertia: tuple[float, ...] = _quantity("kg m²", (3,), above=0)
+    mass: float = quantity("kg", above=0)
+    inertia: tuple[float, ...] = quantity("kg m²", (3,), above=0)
     """About body x, y and z, principal."""
-    rotor_positions: tuple[tuple[float, ...], ...] = _quantity("m", (ROTORS, 2))
+    rotor_positions: tuple[tuple[float, ...], ...] = quantity("m", (ROTORS, 2))
     """Along body x and y, counterclockwise from front left."""
-    rotor_spin: tuple[float, ...] = _quantity("+1 or -1", (ROTORS,))
+    rotor_spin: tuple[float, ...] = quantity("+1 or -1", (ROTORS,))
     """Sign of the reaction torque about body z: +1 for a rotor that turns clockwise seen from above."""
-    rotor_radius: float = _quantity("m", above=0)
-    height: float = _quantity("m", above=0)
+    rotor_radius: float = quantity("m", above=0)
+    height: float = quantity("m", above=0)
     """Of the cylinder around body and rotors that collides."""
-    max_rotor_thrust: float = _quantity("N", above=0)
+    max_rotor_thrust: float = quantity("N", above=0)
     """Of one rotor, on a full battery."""
-    thrust_coefficient: float = _quantity("N s²/rad²", above=0)
+    thrust_coefficient: float = quantity("N s²/rad²", above=0)
     """Thrust per squared rotor speed."""
-    torque_per_thrust: float = _quantity("m", above=0)
-    motor_time_constant: float = _quantity("s", above=0)
-    linear_drag: float = _quantity("N s/m", least=0)
-    quadratic_drag: float = _quantity("N s²/m²", least=0)
-    rotor_drag: tuple[float, ...] = _quantity("kg/rad", (3,), least=0)
+    torque_per_thrust: float = quantity("m", above=0)
+    motor_time_constant: float = quantity("s", above=0)
+    linear_drag: float = quantity("N s/m", least=0)
+    quadratic_drag: float = quantity("N s²/m²", least=0)
+    rotor_drag: tuple[float, ...] = quantity("kg/rad", (3,), least=0)
     """Along body x, y and z."""
-    angular_drag: tuple[float, ...] = _quantity("N m s/rad", (3,), least=0)
-    hover_endurance: float = _quantity("s", above=0)
+    angular_drag: tuple[float, ...] = quantity("N m s/rad", (3,), least=0)
+    hover_endurance: float = quantity("s", above=0)
     """Hovering time from a full battery to an empty one."""
-    empty_voltage: float = _quantity("share of the full voltage", above=0)
+    empty_voltage: float = quantity("share of the full voltage", above=0)
     """Open-circuit voltage of the empty battery."""
-    thrust_range: float = _quantity("weights", above=0)
+    thrust_range: float = quantity("weights", above=0)
     """Collective thrust asked for at action +1, above the one weight of action 0."""
-    max_rates: tuple[float, ...] = _quantity("rad/s", (3,), above=0)
+    max_rates: tuple[float, ...] = quantity("rad/s", (3,), above=0)
     """Body rates asked for at action ±1."""
-    rate_gains: tuple[float, ...] = _quantity("1/s", (3,), above=0)
+    rate_gains: tuple[float, ...] = quantity("1/s", (3,), above=0)
     """Angular acceleration asked for, per error in body rate."""
-    max_tilt: float = _quantity("rad", above=0)
+    max_tilt: float = quantity("rad", above=0)
     """Roll and pitch asked for at action ±1, and the steepest tilt of the velocity loop."""
-    tilt_gain: float = _quantity("1/s", above=0)
+    tilt_gain: float = quantity("1/s", above=0)
     """Body rate asked for, per error in tilt."""
-    max_velocity: tuple[float, ...] = _quantity("m/s", (3,), above=0)
+    max_velocity: tuple[float, ...] = quantity("m/s", (3,), above=0)
     """Velocity asked for at action ±1, along world x, y and z."""
-    velocity_gain: float = _quantity("1/s", above=0)
+    velocity_gain: float = quantity("1/s", above=0)
     """Acceleration asked for, per error in velocity."""
-    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Where each figure comes from, by field."""
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            if f.metadata:
-                object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), f.metadata))
-        self._check_as_a_whole()
 
     def _check_as_a_whole(self) -> None:
         if set(self.rotor_spin) - {1.0, -1.0}:
@@ -137,10 +122,6 @@ class Vehicle:
         """[4, 4]: the inverse of the allocation, times the number of rotors. All ±1 for a square X."""
         return ROTORS * np.linalg.inv(self._allocation)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values from which `load_vehicle` builds an equal vehicle."""
-        return asdict(self)
-
 
 def load_vehicle(vehicle: str | Path | Mapping[str, Any] | Vehicle) -> Vehicle:
     """A vehicle by name (one of VEHICLES), from a JSON file, or from its own `to_dict`.
@@ -148,52 +129,4 @@ def load_vehicle(vehicle: str | Path | Mapping[str, Any] | Vehicle) -> Vehicle:
     Raises:
         ValueError: the name is unknown, the file is not JSON, or a field is unknown, missing or out of range.
     """
-    if isinstance(vehicle, Vehicle):
-        return vehicle
-    if isinstance(vehicle, Mapping):
-        return _from_values(vehicle, "the vehicle")
-    if vehicle in VEHICLES:
-        source = files(__package__).joinpath("vehicles", f"{vehicle}.json").read_text(encoding="utf-8")
-    elif Path(vehicle).is_file():
-        source = Path(vehicle).read_text(encoding="utf-8")
-    else:
-        raise ValueError(f"no vehicle {str(vehicle)!r}: give one of {', '.join(VEHICLES)}, or the path of a JSON file.")
-    try:
-        values = dict(json.loads(source))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{vehicle} holds no JSON object with a vehicle's fields: {error}.") from error
-    return _from_values(values, str(vehicle))
-
-
-def _from_values(values: Mapping[str, Any], origin: str) -> Vehicle:
-    known = {f.name: f.metadata.get("unit") for f in fields(Vehicle)}
-    if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"{origin}: a vehicle has no field {unknown[0]!r}; its fields are {', '.join(known)}.")
-    if missing := [name for name in known if name not in values and name != "sources"]:
-        unit = f" ({known[missing[0]]})" if known[missing[0]] else ""
-        raise ValueError(f"{origin}: the field {missing[0]!r}{unit} is missing.")
-    try:
-        return Vehicle(**values)
-    except ValueError as error:
-        raise ValueError(f"{origin}: {error}") from error
-
-
-def _checked(name: str, value: Any, quantity: Mapping[str, Any]) -> Any:
-    """`value` as floats of the quantity's shape, within its bounds."""
-    unit, shape, above, least = (quantity[key] for key in ("unit", "shape", "above", "least"))
-    try:
-        array = np.array(value, dtype=float)
-    except (TypeError, ValueError):
-        array = np.array(np.nan)
-    wanted = f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
-    if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(f"{name} is {value!r}: give {wanted} in {unit}, finite.")
-    if above is not None and not (array > above).all():
-        raise ValueError(f"{name} is {value!r} {unit}: it must be above {above:g}.")
-    if least is not None and not (array >= least).all():
-        raise ValueError(f"{name} is {value!r} {unit}: it must be at least {least:g}.")
-    return _frozen(array.tolist())
-
-
-def _frozen(values: Any) -> Any:
-    return tuple(map(_frozen, values)) if isinstance(values, list) else values
+    return load(Vehicle, VEHICLES, vehicle)

@@ -30,7 +30,7 @@ def test_a_row_of_a_batch_equals_a_single_run_to_the_bit(env_id):
     rng = np.random.default_rng(0)
     for _ in range(80):
         np.testing.assert_array_equal(rows[2], row[0])
-        actions = rng.uniform(-0.3, 0.3, (5, 4))
+        actions = rng.uniform(-0.3, 0.3, (5, len(batch.action_names)))
         rows, rewards, _, _, info = batch.step(actions)
         row, reward, _, _, single_info = single.step(actions[2:3])
         assert rewards[2] == reward[0]
@@ -87,13 +87,14 @@ def test_stagger_spreads_the_running_episodes_time_limits_and_no_later_ones():
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_a_simulation_that_diverges_has_crashed(env_id, capfd):
     env = make_batch(env_id, 3)
+    still = np.zeros((3, len(env.action_names)))
     env.reset([0, 1, 2])
     env.qvel[1, 0] = np.nan
-    seen, reward, terminated, _, info = env.step(np.zeros((3, 4)))
+    seen, reward, terminated, _, info = env.step(still)
     assert terminated.tolist() == info["crashed"].tolist() == [False, True, False]
     assert np.isfinite(seen).all() and np.isfinite(reward).all()
     env.reset(ids=np.array([1]))
-    assert not env.step(np.zeros((3, 4)))[2].any()
+    assert not env.step(still)[2].any()
     assert "unstable" in capfd.readouterr().err
 
 

@@ -59,6 +59,12 @@ def test_a_crash_before_the_shift_scores_the_constant_after_it(make_episode: Mak
     assert metrics.post_shift_rmse(episode, ONSET) == CRASH
 
 
+@pytest.mark.parametrize(("task", "error"), [("CarTrack", 0.85), ("CarLidar", 0.85), ("CarLane", 1.75)])
+def test_a_car_that_left_its_road_counts_as_half_the_roads_width_off(make_episode: Make, task: str, error: float) -> None:
+    episode = make_episode(np.full(120, CALM), crashed=True, planned=STEPS, env_id=f"undrift/{task}-v0")
+    assert metrics.post_shift_rmse(episode, ONSET) == error
+
+
 def test_an_error_that_is_not_finite_counts_as_a_crash_of_that_step(make_episode: Make) -> None:
     error = np.zeros(STEPS)
     error[[300, 301]] = np.nan, np.inf
@@ -326,7 +332,7 @@ def test_a_crash_of_an_unknown_kind_of_environment_is_refused_with_the_known_one
     flown = make_episode(np.zeros(STEPS), env_id="undrift/BoatTrack-v0")
     assert metrics.post_shift_rmse(flown, ONSET) == 0.0
     crashed = make_episode(np.zeros(300), crashed=True, planned=STEPS, env_id="undrift/BoatTrack-v0")
-    with pytest.raises(ValueError, match=r"crash of 'BoatTrack-v0' cannot be scored: .*Drone; add a line"):
+    with pytest.raises(ValueError, match=r"crash of 'BoatTrack-v0' cannot be scored: .*Drone, .*; add a line"):
         metrics.post_shift_rmse(crashed, ONSET)
 
 

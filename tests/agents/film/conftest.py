@@ -1,4 +1,4 @@
-"""Flights to film: the real drone under a small geometric controller, with and without an integral of its error."""
+"""Flights to film: the real drone under a small geometric controller, with and without an integral of its error; drives."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from undrift.agents.episode import Episode
+from undrift.agents.episode import ARRAYS, Episode
 from undrift.agents.film import FilmUnavailable, Take
 from undrift.agents.film.scene import Stage
-from undrift.envs import Abrupt, MotorLoss, Payload, Shift, Wind, make_batch
+from undrift.envs import Abrupt, BatchEnv, MotorLoss, Payload, Shift, Wind, make_batch
+from undrift.envs.driving.controllers import PreviewController, StanleyController
+from undrift.envs.scenario import shift_to_dict
 
 ONSET_S = 1.5
 SHIFTS: dict[str, tuple[Shift, ...]] = {
@@ -56,13 +58,36 @@ def changed(episode: Episode, steps: int | None = None, **meta: Any) -> Episode:
     return Episode(meta=episode.meta | meta, **arrays)
 
 
+@pytest.fixture(scope="session")
+def drive() -> Fly:
+    """``drive(scenario, adapter)`` returns the Episode of 3 s of a real car."""
+    driven: dict[tuple[str, str], Episode] = {}
+
+    def once(scenario: str, adapter: str) -> Episode:
+        if (scenario, adapter) not in driven:
+            env = make_batch("CarTrack", 1, shifts=SHIFTS[scenario], episode_s=3.0, pace=0.8)
+            driver = (StanleyController if adapter == "frozen" else PreviewController)(env)
+            driven[scenario, adapter] = _record(env, scenario, adapter, 3, lambda row: driver.predict(row)[0])
+        return driven[scenario, adapter]
+
+    return once
+
+
 def _flight(scenario: str, adapter: str, seed: int, seconds: float) -> Episode:
     env = make_batch("DroneTrack", 1, shifts=SHIFTS[scenario], episode_s=seconds, noise=0.0)
-    observation = env.reset([seed])
-    integral, rows = np.zeros(3), []
+    integral = np.zeros(3)
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        integral[:] += observation[0, :3] * env.dt * (adapter != "frozen")
+        return _action(observation[0].astype(float), integral)[None]
+
+    return _record(env, scenario, adapter, seed, act)
+
+
+def _record(env: BatchEnv, scenario: str, adapter: str, seed: int, act: Callable[[np.ndarray], np.ndarray]) -> Episode:
+    observation, rows = env.reset([seed]), []
     for _ in range(env.max_episode_steps):
-        integral += observation[0, :3] * env.dt * (adapter != "frozen")
-        action = _action(observation[0].astype(float), integral)[None]
+        action = act(observation)
         row = {"observation": observation, "policy_action": action, "action": action}
         observation, reward, terminated, truncated, info = env.step(action)
         row |= env.record() | {
@@ -73,7 +98,7 @@ def _flight(scenario: str, adapter: str, seed: int, seconds: float) -> Episode:
             "shift": info["shift"],
         }
         row |= {"reference": info["reference_position"], "error": info["position_error"]}
-        rows.append({name: value[0].copy() for name, value in row.items()})
+        rows.append({name: value[0].copy() for name, value in row.items() if name in ARRAYS})
         if terminated[0]:
             break
     arrays = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -81,7 +106,10 @@ def _flight(scenario: str, adapter: str, seed: int, seconds: float) -> Episode:
         "env_id": env.id,
         "env_kwargs": env.kwargs,
         "scenario": scenario,
-        "shifts": [{"name": shift.label, "kind": shift.name, "onset_s": ONSET_S} for shift in SHIFTS[scenario]],
+        "shifts": [
+            shift_to_dict(shift) | {"name": shift.label, "kind": shift.name, "onset_s": ONSET_S}
+            for shift in SHIFTS[scenario]
+        ],
         "adapter": adapter,
         "training_seed": 0,
         "seed": seed,

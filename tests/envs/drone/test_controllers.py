@@ -245,7 +245,7 @@ def test_what_cannot_be_flown_is_refused_with_what_is_valid():
         GeometricController(env, "l2")
     with pytest.raises(ValueError, match="'rates' and 'motors', not 'velocity'"):
         CascadedPID(make_batch("DroneTrack", 1, interface="velocity"))
-    with pytest.raises(ValueError, match="CartPoleEnv is no drone environment"):
+    with pytest.raises(ValueError, match="CartPoleEnv is no DroneEnv"):
         GeometricController(gymnasium.make("CartPole-v1").unwrapped)
     env.observation_names = tuple(name for name in env.observation_names if name != "rotation_zz")
     with pytest.raises(ValueError, match="needs the observation channel 'rotation_zz'; they are: position_error_x"):

@@ -10,7 +10,7 @@ from undrift.envs.drone.gates import HEIGHT, RADIUS
 def through_the_next_gate(env, offset=(0.0, 0.0), direction=1.0):
     """Let simulation 0 pass the plane of its next gate, that far sideways and upwards from the centre; the step's info."""
     gate = int(env.next_gate[0])
-    centre, axis = env._centre[0, gate].copy(), env._axis[0, gate]
+    centre, axis = env.gate_centre[0, gate].copy(), env.gate_axis[0, gate]
     sideways = np.array([-axis[1], axis[0], 0.0])
     start = centre - 0.1 * direction * axis + offset[0] * sideways + [0.0, 0.0, offset[1]]
     env.place(0, start, velocity=10.0 * direction * axis)
@@ -61,9 +61,9 @@ def test_the_observation_shows_the_next_two_gates():
         for k, gate in enumerate(("gate", "second_gate")):
             number = (env.next_gate[n] + k) % env.gates
             there = seen[n, [place[f"{gate}_position_{a}"] for a in "xyz"]]
-            np.testing.assert_allclose(there, env._centre[n, number] - env.qpos[n, :3], atol=1e-5)
+            np.testing.assert_allclose(there, env.gate_centre[n, number] - env.qpos[n, :3], atol=1e-5)
             axis = seen[n, [place[f"{gate}_axis_{a}"] for a in "xyz"]]
-            np.testing.assert_allclose(axis, env._axis[n, number], atol=1e-6)
+            np.testing.assert_allclose(axis, env.gate_axis[n, number], atol=1e-6)
         velocity = seen[n, [place[f"velocity_{a}"] for a in "xyz"]]
         np.testing.assert_allclose(velocity, env.qvel[n, :3], atol=1e-5)
 
@@ -77,21 +77,21 @@ def test_gates_stand_within_their_displacement_and_swing_by_their_motion():
     away = []
     for _ in range(40):
         env._move_gates(np.arange(50), env.time + len(away) * 0.2)
-        away.append(np.linalg.norm(env._centre - env._home, axis=2))
+        away.append(np.linalg.norm(env.gate_centre - env._home, axis=2))
     assert np.max(away) == pytest.approx(1.0, abs=0.02)
     still = make_batch("DroneGates", 1)
     still.reset([0])
-    before = still._centre.copy()
+    before = still.gate_centre.copy()
     still.step(np.zeros((1, 4)))
-    np.testing.assert_array_equal(still._centre, before)
+    np.testing.assert_array_equal(still.gate_centre, before)
 
 
 def test_the_way_made_is_rewarded_whatever_the_control_rate():
     rewards = []
     for rate in (50, 200):
         env = fresh(control_hz=rate)
-        env.place(0, env._centre[0, env.next_gate[0]] - 2.0 * env._axis[0, env.next_gate[0]])
-        env.qvel[0, :3] = 2.0 * env._axis[0, env.next_gate[0]]
+        env.place(0, env.gate_centre[0, env.next_gate[0]] - 2.0 * env.gate_axis[0, env.next_gate[0]])
+        env.qvel[0, :3] = 2.0 * env.gate_axis[0, env.next_gate[0]]
         env._before[0] = env.qpos[0, :3]
         rewards.append(env.step(np.zeros((1, 4)))[-1]["reward/progress"][0])
     assert rewards == pytest.approx([0.2, 0.2], abs=0.01)

@@ -1,92 +1,19 @@
-"""The pages in docs/drone say what the code does: names, magnitudes, arguments and figures are compared."""
+"""docs/drone/index.md says what the code does: vehicles, actions, wind and sensors are compared."""
 
 from __future__ import annotations
-
-import inspect
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from undrift.envs import ENVIRONMENTS, VEHICLES, load_vehicle, make_batch
-from undrift.envs.drone.base import DroneEnv
+from undrift.envs import VEHICLES, load_vehicle
 from undrift.envs.drone.physics import INTERFACES
 from undrift.envs.drone.sensors import Sensors
 from undrift.envs.drone.vehicle import GRAVITY
 from undrift.envs.drone.wind import WIND_FIELDS
 
-PAGES = Path(__file__).parents[3] / "docs" / "drone"
-INDEX = (PAGES / "index.md").read_text()
-TASKS = {env_id: env_id.removeprefix("undrift/Drone").removesuffix("-v0").lower() for env_id in ENVIRONMENTS}
+from ..conftest import DOCS, quoted, rows, section
 
-
-def page(env_id: str) -> str:
-    return (PAGES / f"{TASKS[env_id]}.md").read_text()
-
-
-def section(text: str, title: str) -> str:
-    return text.split(f"## {title}\n")[1].split("\n## ")[0]
-
-
-def rows(text: str) -> list[list[str]]:
-    """The cells of the tables' rows, without their heads."""
-    table = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
-    ]
-    heads = {k - 1 for k, row in enumerate(table) if set(row[0]) == {"-"}}
-    return [row for k, row in enumerate(table) if k not in heads and set(row[0]) != {"-"}]
-
-
-def quoted(text: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", text)
-
-
-@pytest.mark.parametrize("env_id", ENVIRONMENTS)
-def test_the_observation_table_names_every_channel_in_order_with_its_magnitude(env_id):
-    """A row names one channel, or with "to" the first and the last of several."""
-    env = make_batch(env_id, 1)
-    told: list[str] = []
-    for names, _, _, magnitude, _ in rows(section(page(env_id), "Observation")):
-        first, *last = map(env.observation_names.index, quoted(names))
-        channels = slice(first, (last or [first])[0] + 1)
-        told += env.observation_names[channels]
-        np.testing.assert_allclose(env.observation_scale[channels], float(magnitude), rtol=1e-6, err_msg=names)
-    assert tuple(told) == env.observation_names
-
-
-@pytest.mark.parametrize("env_id", ENVIRONMENTS)
-def test_reward_terms_and_info_are_all_told_and_no_others(env_id):
-    env = make_batch(env_id, 1)
-    env.reset([0])
-    info = env.step(np.zeros((1, 4)))[4]
-    terms = [name for row in rows(section(page(env_id), "Reward")) for name in quoted(row[0])]
-    assert [f"reward/{term}" for term in terms] == [name for name in info if name.startswith("reward/")]
-    others = [name for row in rows(section(page(env_id), "Info")) for name in quoted(row[0])]
-    assert set(others) == {name for name in info if not name.startswith("reward/")}
-
-
-@pytest.mark.parametrize("env_id", ENVIRONMENTS)
-def test_a_tasks_own_arguments_and_their_defaults_are_told(env_id):
-    told = {quoted(name)[0]: default for name, default, _ in rows(section(page(env_id), "Arguments"))}
-    own = inspect.signature(ENVIRONMENTS[env_id]).parameters.values()
-    expected = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY}
-    inherited = {"episode_s": inspect.signature(DroneEnv).parameters["episode_s"].default}
-    assert told == {name: f"`{value!r}`".replace("'", '"') for name, value in (inherited | expected).items()}
-
-
-def test_the_shared_arguments_and_their_defaults_are_told():
-    told = {quoted(name)[0]: default for name, default, _ in rows(section(INDEX, "Arguments of all tasks"))}
-    hidden = {
-        "num_envs",
-        "channels",
-        "task",
-        "signals",
-        "build",
-        "episode_s",
-    }  # the batch's, a task's, told by each task
-    shared = [p for name, p in inspect.signature(DroneEnv).parameters.items() if name not in hidden]
-    assert told == {p.name: f"`{p.default!r}`".replace("'", '"') for p in shared}
+INDEX = (DOCS / "drone" / "index.md").read_text()
 
 
 @pytest.mark.parametrize("name", VEHICLES)

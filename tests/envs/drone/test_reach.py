@@ -12,7 +12,7 @@ def test_range_finders_measure_the_distance_to_a_pillar():
     env = make_batch("DroneReach", 1, pillars=1, rays=8, noise=0.0)
     env.reset([0])
     env.place(0, np.array([0.0, 0.0, 2.0]), quaternion=np.array([np.cos(0.4), 0.0, 0.0, np.sin(0.4)]))
-    env._places[0, 0] = [3 * np.cos(0.8 + np.pi / 2), 3 * np.sin(0.8 + np.pi / 2), 0.0]
+    env.pillar_centre[0, 0] = [3 * np.cos(0.8 + np.pi / 2), 3 * np.sin(0.8 + np.pi / 2), 0.0]
     expected = np.full(8, RANGE)
     expected[2] = 3 - PILLAR_RADIUS  # the third of eight looks to the left, a quarter turn from the heading
     np.testing.assert_allclose(env.ranges(np.array([0]))[0], expected, atol=1e-6)
@@ -45,16 +45,16 @@ def test_pillars_leave_room_and_differ_between_episodes():
     env.reset(list(range(30)))
     for n in range(30):
         ends = np.stack([env.qpos[n, :2], env.target[n, :2]])
-        places = np.concatenate([env._places[n, :, :2], ends])
+        places = np.concatenate([env.pillar_centre[n, :, :2], ends])
         apart = np.linalg.norm(places[:, None] - places[None], axis=2) + 10 * np.eye(len(places))
         assert apart.min() >= 1.5
-    assert len(np.unique(env._places[:, 0, 0])) == 30
+    assert len(np.unique(env.pillar_centre[:, 0, 0])) == 30
 
 
 def test_flying_into_a_pillar_is_a_crash_and_nearness_costs():
     env = make_batch("DroneReach", 1, pillars=1, noise=0.0)
     env.reset([0])
-    env._places[0, 0] = [0.0, 0.0, 0.0]
+    env.pillar_centre[0, 0] = [0.0, 0.0, 0.0]
     env.place(0, np.array([-0.9, 0.0, 2.0]), velocity=np.array([4.0, 0.0, 0.0]))
     costs, ended = [], False
     for _ in range(20):

@@ -129,7 +129,7 @@ def test_it_chooses_the_features_extractor_by_the_observation(space):
 
 
 def test_a_wiring_tells_the_size_and_is_saved(tmp_path):
-    wiring = Wiring.ncp(sensory=3, inter=4, command=3, motor=2)
+    wiring = Wiring.auto_ncp(inputs=3, units=9, outputs=2)
     policy = RecurrentLiquidPolicy(OBSERVATIONS, ACTIONS, lambda _: 1e-3, cell="ltc", wiring=wiring)
     assert (policy.lstm_actor.hidden_size, policy.lstm_output_dim) == (9, 2)
     policy.save(tmp_path / "policy")
