@@ -34,7 +34,7 @@ lint: $(DEV)
 
 # One thread for torch: its threads only get in each other's way on networks this small.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 	@echo "all passed. next: make demo, or make bench (speed beside its peers, several minutes)"
 
 test-long: $(DEV)

@@ -1,7 +1,7 @@
 """How well the committed policies solve the tasks they were trained for: nominal world, report seeds, frozen.
 
-An episode is solved if its goal is met when it ends (`info["success"]`: hover within 10 cm, track within 5 cm, reach within
-30 cm, gates a lap flown) without a crash on the way. A task is solved if at least 90 % of the episodes are.
+An episode is solved if its goal is met when it ends (`info["success"]`, which each task's page defines) without a crash on
+the way. A task is solved if at least 90 % of the episodes are.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ RUNS = (
     "reference-s0",
     "reference-s1",
     "reference-s2",
+    "reference-car-track-s0",
+    "reference-car-track-randomised-s0",
+    "reference-car-lane-s0",
 )
 EPISODES = 100
 
