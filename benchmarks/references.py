@@ -28,6 +28,8 @@ RUNS = (
     "reference-car-track-s0",
     "reference-car-track-randomised-s0",
     "reference-car-lane-s0",
+    "reference-car-lidar-s0",
+    "reference-car-traffic-s0",
 )
 EPISODES = 100
 

@@ -10,6 +10,7 @@ import gymnasium
 from .driving.controllers import PreviewController
 from .driving.lane import CarLane
 from .driving.lidar import CarLidar
+from .driving.pilots import LidarPilot, TrafficPilot
 from .driving.track import CarTrack
 from .driving.traffic import CarTraffic
 from .drone.controllers import GeometricController
@@ -32,9 +33,11 @@ EXPERTS: dict[str, Callable[[Any], Any]] = {
     DroneReach.id: PillarPilot,
     CarTrack.id: PreviewController,
     CarLane.id: PreviewController,
+    CarLidar.id: LidarPilot,
+    CarTraffic.id: TrafficPilot,
 }
 """What solves an environment without learning, by its id: a controller with Stable-Baselines3's `predict`, made from the
-environment. Those of DroneGates and DroneReach see the true state."""
+environment. Those of DroneGates, DroneReach, CarLidar and CarTraffic see the true state."""
 
 
 def full_id(name: str) -> str:

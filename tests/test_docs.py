@@ -29,7 +29,9 @@ def test_links_between_the_pages_lead_somewhere():
     dead = [
         f"{page.name}: {target}"
         for page in PAGES
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
+        for target in re.findall(
+            r"\]\((?!https?:)([^)#]+)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        )
         if not (page.parent / target).exists()
     ]
     assert not dead

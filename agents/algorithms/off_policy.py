@@ -49,8 +49,8 @@ class OffPolicyMemory(MemoryAlgorithm, OffPolicyAlgorithm):
     def __init__(
         self,
         *args: Any,
-        seq_len: int = 32,
-        burn_in: int = 8,
+        seq_len: int = 16,
+        burn_in: int = 4,
         policy_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:

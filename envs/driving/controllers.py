@@ -90,6 +90,40 @@ class Seen:
     """s, what the last control step took."""
 
 
+class Reader:
+    """Finds the named channels in an environment's observation.
+
+    Raises:
+        ValueError: one is missing.
+    """
+
+    def __init__(self, env: CarEnv) -> None:
+        shown = [name for name in env.observation_names if name.startswith("curvature_")]
+        own = ("lateral_error", "heading_error", "speed_error", "forward_velocity", "lateral_velocity", "yaw_rate")
+        self._own = find_channels(env, own)
+        self._curvature = find_channels(env, shown or ["curvature_0m"])
+        self._speed = find_channels(env, [name.replace("curvature", "reference_speed") for name in shown])
+        self._dt = env.dt
+        self._clock = find_channels(env, ["step_duration"]) if env.clock is not None else None
+        self.ahead = np.array([float(name.removeprefix("curvature_").removesuffix("m")) for name in shown])
+        """[K] how far ahead the preview's places are, m."""
+
+    def read(self, rows: np.ndarray) -> Seen:
+        """What there is in observations [N, O], float64."""
+        lateral_error, heading_error, speed_error, forward, left, yaw_rate = rows[:, self._own].T
+        return Seen(
+            lateral_error=lateral_error,
+            heading_error=heading_error,
+            speed_error=speed_error,
+            forward=forward,
+            left=left,
+            yaw_rate=yaw_rate,
+            curvature=rows[:, self._curvature],
+            reference_speed=rows[:, self._speed],
+            dt=np.full(len(rows), self._dt) if self._clock is None else rows[:, self._clock[0]],
+        )
+
+
 @dataclass(frozen=True)
 class SteadyTurn:
     """A steady turn of the centre of mass, for any shape of curvatures and speeds."""
@@ -147,29 +181,16 @@ class TrackingController(ReferenceController[Seen]):
         cars = batch_of(env, CarEnv)  # type: ignore[type-abstract]
         self.vehicle, self.dt = cars.vehicle, cars.dt
         self.gains = gains or Gains.of(self.vehicle)
-        shown = [name for name in cars.observation_names if name.startswith("curvature_")]
-        own = ("lateral_error", "heading_error", "speed_error", "forward_velocity", "lateral_velocity", "yaw_rate")
-        self._own = find_channels(cars, own)
         self._slow = 0.1 * np.sqrt(GRAVITY * self.vehicle.wheelbase)
         self._most_slip = np.tan(np.pi / (2 * self.vehicle.tyre_shape)) / self.vehicle.stiffness_front
-        self._curvature = find_channels(cars, shown or ["curvature_0m"])
-        self._speed = find_channels(cars, [name.replace("curvature", "reference_speed") for name in shown])
-        self._clock = find_channels(cars, ["step_duration"]) if cars.clock is not None else None
-        self._ahead = np.array([float(name.removeprefix("curvature_").removesuffix("m")) for name in shown])
+        self._reader = self._look(cars)
+
+    def _look(self, cars: CarEnv) -> Reader:
+        """Where the controller reads what it goes by."""
+        return Reader(cars)
 
     def _read(self, rows: np.ndarray) -> Seen:
-        lateral_error, heading_error, speed_error, forward, left, yaw_rate = rows[:, self._own].T
-        return Seen(
-            lateral_error=lateral_error,
-            heading_error=heading_error,
-            speed_error=speed_error,
-            forward=forward,
-            left=left,
-            yaw_rate=yaw_rate,
-            curvature=rows[:, self._curvature],
-            reference_speed=rows[:, self._speed],
-            dt=np.full(len(rows), self.dt) if self._clock is None else rows[:, self._clock[0]],
-        )
+        return self._reader.read(rows)
 
     def _start(self, seen: Seen) -> State:
         """Integral of the speed error, m, and the angle of the front wheels as the nominal servo has it, rad; [N] each."""
@@ -193,10 +214,10 @@ class TrackingController(ReferenceController[Seen]):
 
     def _speed_loop(self, seen: Seen, integral: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The drive's action [N] and the next integral of the speed error, m [N]; it stands while the action is at its bounds."""
-        car, gains = self.vehicle, self.gains
+        car = self.vehicle
         speed, curvature = np.maximum(seen.forward, 0.0), self._at(seen.curvature, 0.5 * self.dt * seen.forward)
         grown = integral + seen.dt * seen.speed_error
-        asked = self._reference_acceleration(seen) - gains.speed * seen.speed_error - gains.speed_integral * grown
+        asked = self._wanted_acceleration(seen, grown)
         lateral = np.minimum(speed**2 * np.abs(curvature), GRIP * car.friction_rear * GRAVITY)
         left_over = np.sqrt((car.friction_rear * GRAVITY) ** 2 - lateral**2)
         turn = SteadyTurn.of(car, curvature, speed)
@@ -209,17 +230,23 @@ class TrackingController(ReferenceController[Seen]):
         bounded = np.clip(drive, -1.0, 1.0)
         return bounded, np.where((drive == bounded) & (np.abs(asked) < left_over), grown, integral)
 
+    def _wanted_acceleration(self, seen: Seen, integral: np.ndarray) -> np.ndarray:
+        """[N] m/s², the integral of the speed error being `integral` [N] m."""
+        gains = self.gains
+        return self._reference_acceleration(seen) - gains.speed * seen.speed_error - gains.speed_integral * integral
+
     def _reference_acceleration(self, seen: Seen) -> np.ndarray:
         """v dv/ds [N] of the reference, m/s², the mean from here to where the car is in three control steps."""
         here = seen.reference_speed[:, 0]
-        ahead = np.maximum(3 * self.dt * seen.forward, self._ahead[1])
+        ahead = np.maximum(3 * self.dt * seen.forward, self._reader.ahead[1])
         return (self._at(seen.reference_speed, ahead) ** 2 - here**2) / (2 * ahead)
 
     def _at(self, preview: np.ndarray, ahead: np.ndarray) -> np.ndarray:
         """The preview's values [N, K] at other places, [N] or [N, M] m ahead: between its places linear, beyond the last."""
-        places = np.clip(ahead, self._ahead[0], self._ahead[-1])
-        after = np.clip(np.searchsorted(self._ahead, places, side="right"), 1, len(self._ahead) - 1)
-        share = (places - self._ahead[after - 1]) / (self._ahead[after] - self._ahead[after - 1])
+        shown = self._reader.ahead
+        places = np.clip(ahead, shown[0], shown[-1])
+        after = np.clip(np.searchsorted(shown, places, side="right"), 1, len(shown) - 1)
+        share = (places - shown[after - 1]) / (shown[after] - shown[after - 1])
         rows = np.arange(len(preview)).reshape(-1, *[1] * (np.ndim(ahead) - 1))
         return (1 - share) * preview[rows, after - 1] + share * preview[rows, after]
 

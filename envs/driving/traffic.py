@@ -27,13 +27,13 @@ RANGE_NOISE = 0.1
 """Standard deviation of gaps and ranges, m."""
 SPEED_NOISE = 0.1
 """Standard deviation of relative speeds, m/s."""
-WISHES = (0.45, 0.7)
+WISHES = (0.4, 0.6)
 """The other vehicles wish to drive at these shares of the road's top speed."""
 SUCCESS_SHARE = 0.75
-"""Of the speed reference: a success is on average at least as fast, which nobody who stays behind the others can be."""
+"""Of the speed reference: a success is on average at least as fast, and so faster than the others wish to be."""
 
 _LENGTH, _MIN_RADIUS, _POINTS = 1800.0, 500.0, 901  # of random roads, m, m
-_SPACING = 120.0  # m, mean distance of two vehicles in a lane
+_SPACING = 240.0  # m, mean distance of two vehicles in a lane
 _TERMS = ("progress", "lane", "headway", "approach", "overspeed", "smoothness", "crash")
 _NEIGHBOURS = {
     f"{lane}_{side}_{quantity}": size
@@ -69,8 +69,8 @@ class CarTraffic(FollowRoad):
     speed² / 2 gap), 0.4 (1 - exp(-over / 3 m/s)) for going faster than the reference, and 0.1 |change of action|²; -10 on a
     crash.
 
-    An episode draws the road and the vehicles: as large as the own one, in each lane 72 to 168 m behind one another, from
-    behind the own one on, with wished speeds of 45 to 70 % of `top_speed`. They drive by the intelligent-driver model
+    An episode draws the road and the vehicles: as large as the own one, in each lane 144 to 336 m behind one another, from
+    behind the own one on, with wished speeds of 40 to 60 % of `top_speed`. They drive by the intelligent-driver model
     (`desired_acceleration`), also behind the own vehicle, which blocks every lane that it reaches into. The own vehicle
     starts in the middle of a lane, at 60 to 90 % of the speed reference.
 
@@ -78,7 +78,7 @@ class CarTraffic(FollowRoad):
     ends.
 
     `info["success"]`: so far the car has made at least 75 % of the way at the speed reference, and has not crashed: the
-    others ahead wish for less, so it takes overtaking. `info["overtaken"]`: how many more vehicles are behind it than at the
+    others ahead wish for less, so it takes overtaking but where the way to them is long. `info["overtaken"]`: how many more vehicles are behind it than at the
     start.
 
     Args:
@@ -164,8 +164,10 @@ class CarTraffic(FollowRoad):
             )
         self.crowd = Crowd(num_envs, vehicles, lanes, (self.vehicle.length, self.vehicle.width))
         self._borders = Borders(self.roads)
-        self._neighbours = np.zeros((num_envs, 3, 2, 2))
-        self._offset = np.zeros(num_envs)
+        self.neighbours = np.zeros((num_envs, 3, 2, 2))
+        """[N, 3, 2, 2] what `Crowd.neighbours` says, without noise."""
+        self.lane_offset = np.zeros(num_envs)
+        """[N] m left of the middle of the nearest lane."""
         self._asked = np.zeros(num_envs)  # way at the speed reference, m
         self._ahead_at_first = np.zeros(num_envs, dtype=np.int64)
 
@@ -210,16 +212,16 @@ class CarTraffic(FollowRoad):
 
     def _look(self, ids: np.ndarray) -> None:
         self.crowd.stand(ids, self.roads, self.road_index)
-        self._neighbours[ids] = self.crowd.neighbours(ids, *self._own(), SIGHT)
+        self.neighbours[ids] = self.crowd.neighbours(ids, *self._own(), SIGHT)
         lane_middle = self.crowd.lateral[self.crowd.lanes_of(self.lateral_error[ids])]
-        self._offset[ids] = self.lateral_error[ids] - lane_middle
+        self.lane_offset[ids] = self.lateral_error[ids] - lane_middle
 
     def _observe_task(self, ids: np.ndarray, measured: np.ndarray) -> np.ndarray:
         road = super()._observe_task(ids, measured)
-        offset = self._offset[ids] + measured[:, 0] - self.lateral_error[ids]
+        offset = self.lane_offset[ids] + measured[:, 0] - self.lateral_error[ids]
         noise = measured[:, len(SENSORS) :]
         if self.view == "neighbours":
-            seen = self._neighbours[ids].reshape(len(ids), -1) + _NEIGHBOUR_NOISE * noise
+            seen = self.neighbours[ids].reshape(len(ids), -1) + _NEIGHBOUR_NOISE * noise
         else:
             seen = self._borders.scan(
                 ids, self.road_index, self._nearest, self.qpos, self.angles, SIGHT, self.crowd.boxes
@@ -238,8 +240,8 @@ class CarTraffic(FollowRoad):
             self.progress,
             asked,
             self.step_duration,
-            self._offset,
-            self._neighbours[:, 1, 0],
+            self.lane_offset,
+            self.neighbours[:, 1, 0],
             self.action,
             self.action_before,
             crashed,

@@ -168,7 +168,7 @@ def test_nothing_is_drawn_before_a_whole_sequence_is_stored():
         ({"burn_in": -1}, "burn_in must be at least 0, got -1"),
         ({"n_steps": 0}, "n_steps must be at least 1, got 0"),
         ({"state_every": 0}, "state_every must be at least 1, got 0"),
-        ({"seq_len": 200}, "too small for sequences of 209 steps; it needs at least 434"),
+        ({"seq_len": 200}, "too small for sequences of 205 steps; it needs at least 426"),
     ],
 )
 def test_lengths_that_cannot_be_are_refused(arguments, message):

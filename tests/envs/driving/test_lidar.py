@@ -7,7 +7,6 @@ from undrift.envs.driving.lidar import RANGE, RANGE_NOISE, CarLidar
 from undrift.envs.driving.road import Road
 from undrift.envs.driving.scan import car_boxes, outline, overlap
 
-
 RADIUS = 5.0
 
 

@@ -145,7 +145,7 @@ def test_vehicles_stand_apart_at_the_start_and_differ_between_episodes():
     assert len(np.unique(env.crowd.station[:, 0])) == 20
     own_lane = env.crowd.lanes_of(env.lateral_error)
     assert set(own_lane) == {0, 1, 2}
-    np.testing.assert_allclose(env._offset, 0.0, atol=0.1)
+    np.testing.assert_allclose(env.lane_offset, 0.0, atol=0.1)
 
 
 def test_where_the_road_ends_the_episode_is_truncated():
