@@ -60,7 +60,9 @@ def test_a_crash_before_the_shift_scores_the_constant_after_it(make_episode: Mak
 
 
 @pytest.mark.parametrize(("task", "error"), [("CarTrack", 0.85), ("CarLidar", 0.85), ("CarLane", 1.75)])
-def test_a_car_that_left_its_road_counts_as_half_the_roads_width_off(make_episode: Make, task: str, error: float) -> None:
+def test_a_car_that_left_its_road_counts_as_half_the_roads_width_off(
+    make_episode: Make, task: str, error: float
+) -> None:
     episode = make_episode(np.full(120, CALM), crashed=True, planned=STEPS, env_id=f"undrift/{task}-v0")
     assert metrics.post_shift_rmse(episode, ONSET) == error
 
