@@ -28,6 +28,16 @@ def map_observation(function: Callable[[Any], Any], observation: Any) -> Any:
     return function(observation)
 
 
+def one_step(observation: Observation) -> Any:
+    """Observations ``[N, ...]`` as a sequence of one step, ``[1, N, ...]``."""
+    return map_observation(lambda array: array[None], observation)
+
+
+def batch_size(observation: Observation) -> int:
+    """Number of observations ``N`` in a batch ``[N, ...]``."""
+    return len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+
+
 class Features(nn.Module):
     """What a network reads of an observation: ``x = extractor(observation / observation_scale)``.
 
@@ -119,8 +129,7 @@ class Memory(nn.Module):
         period: nominal duration of one step, s; None keeps the cell's own default.
         elapsed: where an observation holds the time since the previous one, s: the key of a ``Dict``, or the index of a
             channel of a ``Box`` with one axis. None: every step lasts one period.
-        observation_scale, unseen, features_extractor_class, features_extractor_kwargs, normalize_images: as for
-            :class:`Features`.
+        **reading: all else that :class:`Features` takes.
 
     Raises:
         TypeError, ValueError: as :class:`Features`; ValueError also for an unknown cell, an argument that the cell does not
@@ -135,23 +144,12 @@ class Memory(nn.Module):
         *,
         period: float | None = None,
         elapsed: str | int | None = None,
-        observation_scale: Sequence[float] | np.ndarray | None = None,
-        unseen: Sequence[str | int] = (),
-        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
-        features_extractor_kwargs: Mapping[str, Any] | None = None,
-        normalize_images: bool = True,
+        **reading: Any,
     ) -> None:
         super().__init__()
         _check_elapsed(observation_space, elapsed)
         self.elapsed = elapsed
-        self.features = Features(
-            observation_space,
-            observation_scale,
-            unseen,
-            features_extractor_class,
-            features_extractor_kwargs,
-            normalize_images,
-        )
+        self.features = Features(observation_space, **reading)
         self.cell = _make_cell(cell, self.features.size, period, dict(cell_arguments or {}))
 
     @property

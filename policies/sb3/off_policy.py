@@ -6,20 +6,18 @@ import math
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, get_actor_critic_arch
+from stable_baselines3.common.torch_layers import get_actor_critic_arch
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from ..optim import FlatAdam
-from .actor_critic import _one_step, _tanh_network
+from .base import MemoryPolicy
 from .memory import Features, Memory, Observation
+from .networks import LinearMap, linear_maps, tanh_network
 
 
 class Actor(nn.Module):
@@ -56,7 +54,12 @@ class Actor(nn.Module):
 
     def act(self, seen: Tensor, deterministic: bool = True) -> Tensor:
         """Actions ``[..., A]`` given what the actor sees, ``[..., I + O]``."""
-        return _tanh_network(seen, self.hidden, self.last).tanh()
+        return tanh_network(seen, self.mean_maps).tanh()
+
+    @property
+    def mean_maps(self) -> list[LinearMap]:
+        """The linear maps from what the actor sees to its deterministic action before the tanh."""
+        return linear_maps(self.hidden, self.last)
 
 
 class GaussianActor(Actor):
@@ -66,13 +69,17 @@ class GaussianActor(Actor):
 
     def act(self, seen: Tensor, deterministic: bool = False) -> Tensor:
         """Actions ``[..., A]`` given what the actor sees, ``[..., I + O]``: ``tanh(m)`` if ``deterministic``."""
-        if deterministic:
-            return _tanh_network(seen, self.hidden, self.last).chunk(2, -1)[0].tanh()
-        return self.sample(seen)[0]
+        return super().act(seen) if deterministic else self.sample(seen)[0]
+
+    @property
+    def mean_maps(self) -> list[LinearMap]:
+        """Those of ``m``."""
+        *hidden, (weight, bias) = linear_maps(self.hidden, self.last)
+        return [*hidden, (weight.chunk(2)[0], bias.chunk(2)[0])]
 
     def sample(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Actions ``[..., A]`` and the logarithms of their probability densities ``[...]``."""
-        mean, log_std = _tanh_network(seen, self.hidden, self.last).chunk(2, -1)
+        mean, log_std = tanh_network(seen, linear_maps(self.hidden, self.last)).chunk(2, -1)
         log_std = log_std.clamp(-20.0, 2.0)
         noise = torch.randn_like(mean)
         actions = torch.tanh(mean + log_std.exp() * noise)
@@ -138,48 +145,33 @@ class Critics(nn.Module):
         return torch.baddbmm(self.biases[-1], x, self.weights[-1]).view(-1, *seen.shape[:2])
 
 
-class OffPolicyPolicy(BasePolicy):
-    """What the policies of SAC and TD3 share: an actor and critics whose memory is a :class:`~undrift.policies.cell.Cell`.
+class OffPolicyPolicy(MemoryPolicy):
+    """What the policies of SAC and TD3 share, see :class:`~undrift.policies.sb3.base.MemoryPolicy`.
 
-    With ``x`` the features of an observation (``observation / observation_scale`` where it is a ``Box``) and ``y`` the
-    cell's output after reading ``x``, the actor is a tanh network on ``[x, y]`` and the critics are ReLU networks on the
-    action and on what ``critic_memory`` says:
+    The actor is a tanh network on ``[x, y]``, features of an observation and the cell's output after reading them. The
+    critics are ReLU networks on the action and on what ``critic_memory`` says:
 
     * True: ``[x, y]``, of one memory for all. The critics' loss shapes it; the actor reads it without gradient.
-    * "separate": ``[x', y']`` of features and a cell of their own. Each loss shapes its own memory.
+    * "separate": ``[x', y']`` of features and a cell of their own, which is like the actor's, but not wired where they read
+      what is privileged. Each loss shapes its own memory.
     * False: ``x'`` of features of their own. The actor's loss shapes the only memory.
 
     With ``privileged`` parts of the observation, which only the critics see, their ``x`` is that of features of their own.
-    The target networks include the memory. States are ``[B, H]``, the actor's own memory first.
+    The target networks include the memory.
 
     Reference: Ni et al. 2022, "Recurrent model-free RL can be a strong baseline for many POMDPs",
     https://arxiv.org/abs/2110.05038
 
     Args:
-        observation_space: a space that ``features_extractor_class`` reads, see
-            :class:`~undrift.policies.sb3.memory.Features`.
+        observation_space: as for :class:`MemoryPolicy`.
         action_space: a ``Box``.
         lr_schedule: learning rate as a function of the remaining progress (1 to 0).
-        cell: name of the cell in :data:`undrift.policies.cells.CELLS`.
-        period: nominal duration of one control step, in seconds; None keeps the cell's own default.
-        elapsed: where an observation holds the time since the previous one, in seconds: key of a ``Dict`` or index of a
-            channel of a ``Box``. The algorithms find what is named "step_duration" themselves. None: one period.
-        observation_scale: typical magnitude of each channel of a ``Box``, shape ``[I]``; None divides by one.
-        privileged: keys of a ``Dict`` or indices of channels of a ``Box`` that only the critics read, in training; the
-            algorithms also take names out of the environment's ``observation_names``.
         net_arch: hidden widths, ``{"pi": [...], "qf": [...]}`` or one list for both.
         n_critics: number of critics, of which the least value counts.
-        critic_memory: see above.
-        features_extractor_class, features_extractor_kwargs, normalize_images: as in Stable-Baselines3.
-        optimizer_class: optimiser, Adam (:class:`FlatAdam`) by default.
-        optimizer_kwargs: its arguments except the learning rate.
-        **cell_arguments: what else the cell takes: ``units`` (64, or the number in the wiring), ``wiring``, and for example
-            ``backbone_units`` (CfC; 96 where there is no wiring), ``solver`` (LTC) or ``time_constants``.
+        **arguments: all others of :class:`MemoryPolicy`.
 
     Raises:
-        TypeError: for a space of observations that Stable-Baselines3 does not know.
-        ValueError: for a space that cannot be read, an unknown cell or argument, a wrong ``observation_scale``,
-            ``elapsed``, ``privileged`` or ``critic_memory``, or ``use_sde``.
+        TypeError, ValueError: as :class:`MemoryPolicy`.
     """
 
     actor_class: type[Actor]
@@ -193,71 +185,31 @@ class OffPolicyPolicy(BasePolicy):
         action_space: spaces.Box,
         lr_schedule: Schedule,
         *,
-        cell: str = "cfc",
-        period: float | None = None,
-        elapsed: str | int | None = None,
-        observation_scale: Sequence[float] | np.ndarray | None = None,
-        privileged: Sequence[str | int] = (),
         net_arch: list[int] | dict[str, list[int]] | None = None,
         n_critics: int = 2,
-        critic_memory: bool | Literal["separate"] = True,
-        use_sde: bool = False,
-        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
-        features_extractor_kwargs: dict[str, Any] | None = None,
-        normalize_images: bool = True,
-        optimizer_class: type[torch.optim.Optimizer] = FlatAdam,
-        optimizer_kwargs: dict[str, Any] | None = None,
-        **cell_arguments: Any,
+        **arguments: Any,
     ) -> None:
-        if use_sde:
-            raise ValueError("a liquid policy explores with independent noise; leave use_sde=False")
-        if critic_memory not in (True, False, "separate"):
-            raise ValueError(f'critic_memory is True, "separate" or False, not {critic_memory!r}')
-        if optimizer_kwargs is None and optimizer_class is FlatAdam:
-            optimizer_kwargs = {"fused": True}
-        super().__init__(
-            observation_space,
-            action_space,
-            features_extractor_class,
-            features_extractor_kwargs,
-            normalize_images=normalize_images,
-            optimizer_class=optimizer_class,
-            optimizer_kwargs=optimizer_kwargs,
-            squash_output=True,
-        )
-        self._cell: dict[str, Any] = {
-            "cell": cell,
-            "cell_arguments": cell_arguments,
-            "period": period,
-            "elapsed": elapsed,
-        }
-        self.scale = observation_scale
-        self.privileged = tuple(privileged)
+        super().__init__(observation_space, action_space, {"squash_output": True}, **arguments)
         self.net_arch = net_arch or {"pi": [96, 96], "qf": [128, 128]}
         self.n_critics = n_critics
-        self.critic_memory = critic_memory
         self._make_networks()
         self._make_targets()
         for network in (self.actor, self.critic):
-            network.optimizer = optimizer_class(network.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+            network.optimizer = self.optimizer_class(network.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     def _make_networks(self) -> None:
-        reads: dict[str, Any] = {
-            "observation_scale": self.scale,
-            "features_extractor_class": self.features_extractor_class,
-            "features_extractor_kwargs": self.features_extractor_kwargs,
-            "normalize_images": self.normalize_images,
-        }
-        memory = Memory(self.observation_space, **self._cell, unseen=self.privileged, **reads)
+        memory = self._make_memory(self.cell_arguments, unseen=self.privileged)
         actor_memory: Memory | None = memory
         critic_memory: Memory | None = None
         features: Features | None = None
-        if self.critic_memory == "separate":
-            critic_memory = Memory(self.observation_space, **self._cell, **reads)
+        if self.critic_memory == "separate" and self.privileged:
+            critic_memory = self._make_unwired_memory(memory.cell.config["units"])
+        elif self.critic_memory == "separate":
+            critic_memory = self._make_memory(self.cell_arguments)
         elif self.critic_memory:
             actor_memory, critic_memory = None, memory
         if critic_memory is None or (critic_memory is memory and self.privileged):
-            features = Features(self.observation_space, **reads)
+            features = self._make_features()
         actor_widths, critic_widths = get_actor_critic_arch(self.net_arch)
         actions = get_action_dim(self.action_space)
         self.actor = self.actor_class(actor_memory, memory.features_size + memory.output_size, actor_widths, actions)
@@ -267,56 +219,21 @@ class OffPolicyPolicy(BasePolicy):
         self.critic_target = deepcopy(self.critic).requires_grad_(False)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        cell = {name: value for name, value in self.memory.cell.config.items() if name != "input_size"}
-        return {
-            "observation_space": self.observation_space,
-            "action_space": self.action_space,
-            "lr_schedule": self._dummy_schedule,
-            **cell,
-            "elapsed": self.memory.elapsed,
-            "observation_scale": self.scale,
-            "privileged": self.privileged,
-            "net_arch": self.net_arch,
-            "n_critics": self.n_critics,
-            "critic_memory": self.critic_memory,
-            "features_extractor_class": self.features_extractor_class,
-            "features_extractor_kwargs": self.features_extractor_kwargs,
-            "normalize_images": self.normalize_images,
-            "optimizer_class": self.optimizer_class,
-            "optimizer_kwargs": self.optimizer_kwargs,
-        }
+        return {**super()._get_constructor_parameters(), "net_arch": self.net_arch, "n_critics": self.n_critics}
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> Memory:  # type: ignore[override]
         """What the actor acts from: its own memory, or the critics'."""
         memory = self.actor.memory or self.critic.memory
         assert memory is not None
         return memory
 
     @property
-    def state_size(self) -> int:
-        """Number of state variables ``H``, the actor's own and the critics'."""
-        return sum(self._state_sizes)
-
-    @property
     def _state_sizes(self) -> list[int]:
         return [memory.state_size if memory else 0 for memory in (self.actor.memory, self.critic.memory)]
 
-    def initial_state(self, n: int) -> Tensor:
-        """Memory of ``n`` episodes that have not begun, shape ``[n, H]``."""
-        return torch.zeros(n, self.state_size, device=self.device)
-
     def remember(self, obs: Observation, state: Tensor, episode_starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Read a sequence of observations into memory.
-
-        Args:
-            obs: raw observations, ``[T, B, ...]``, or a dictionary of them.
-            state: memory before the first of them, ``[B, H]``.
-            episode_starts: ``[T, B]``, 1 where an observation is the first of its episode (memory is emptied before it).
-
-        Returns:
-            what the actor sees ``[T, B, I + O]``, what the critics see ``[T, B, C]``, and the memory afterwards, ``[B, H]``.
-        """
+        """Read a sequence of observations into memory, as :meth:`MemoryPolicy.remember` says."""
         return self._read(self.actor, self.critic, obs, state, episode_starts)
 
     def _read(
@@ -330,49 +247,17 @@ class OffPolicyPolicy(BasePolicy):
     def act(
         self, obs: Observation, state: Tensor, episode_starts: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Actions ``[N, A]`` in [-1, 1] for observations ``[N, ...]``, and the actor's memory afterwards.
+        """Actions ``[N, A]`` in [-1, 1] and the actor's memory afterwards; arguments as those of :meth:`see`."""
+        seen, state = self.see(obs, state, episode_starts)
+        return self.actor.act(seen, deterministic), state
 
-        ``state``: the actor's memory before reading them; ``episode_starts``: ``[N]``.
-        """
-        x, y, state = self.memory.read(_one_step(obs), state, episode_starts[None])
-        return self.actor.act(torch.cat([x, y], -1)[0], deterministic), state
+    @property
+    def _mean_maps(self) -> list[LinearMap]:
+        return self.actor.mean_maps
 
     def forward(self, obs: Observation, deterministic: bool = False) -> Tensor:
         """Actions ``[N, A]`` in [-1, 1] for the first observations of ``N`` episodes."""
         return self._predict(obs, deterministic)
-
-    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        n = len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
-        starts = torch.ones(n, device=self.device)
-        return self.act(observation, self.memory.initial_state(n), starts, deterministic)[0]
-
-    def predict(  # type: ignore[override]
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Act, as in Stable-Baselines3.
-
-        Args:
-            observation: one observation or a batch of ``N``; a ``Dict`` may lack its privileged keys.
-            state: what the previous call returned, the actor's memory; None starts with an empty one.
-            episode_start: ``[N]``, true where an episode begins (its memory is emptied first).
-            deterministic: take the mean action instead of a sample (SAC; TD3's is deterministic in any case).
-
-        Returns:
-            the action (or ``N`` of them) within the action space, and the memory afterwards.
-        """
-        self.set_training_mode(False)
-        obs, is_batch = self.obs_to_tensor(observation)
-        n = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
-        memory = self.memory.initial_state(n) if state is None else torch.as_tensor(state[0], device=self.device)
-        starts = np.zeros(n) if episode_start is None else np.broadcast_to(episode_start, n)
-        with torch.no_grad():
-            scaled, memory = self.act(obs, memory, torch.tensor(starts, device=self.device).float(), deterministic)
-        actions = self.unscale_action(scaled.cpu().numpy().reshape(-1, *self.action_space.shape))  # type: ignore[misc]
-        return actions if is_batch else actions[0], (memory.cpu().numpy(),)
 
     def set_training_mode(self, mode: bool) -> None:
         """Put actor and critics into training or evaluation mode; the targets stay in evaluation mode."""

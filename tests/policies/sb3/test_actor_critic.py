@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import CombinedExtractor
 
 from undrift.policies.cells import CELLS
-from undrift.policies.sb3.actor_critic import LiquidPolicy, _TanhNetwork
+from undrift.policies.sb3.actor_critic import LiquidPolicy
 from undrift.policies.wiring import Wiring
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (5,), np.float32)
@@ -55,28 +55,6 @@ def test_predict_carries_the_memory_of_the_cell_from_call_to_call(wiring):
     policy = make_policy(wiring=wiring)
     obs = observations(6)
     np.testing.assert_allclose(predict_episode(policy, obs), by_hand(policy, obs), atol=1e-5)
-
-
-def test_predict_takes_one_observation_or_a_batch():
-    policy = make_policy()
-    obs = observations(4)
-    batch, (state,) = policy.predict(obs, deterministic=True)
-    single, (own_state,) = policy.predict(obs[2], deterministic=True)
-    assert batch.shape == (4, 2) and single.shape == (2,) and state.shape == (4, 12)
-    np.testing.assert_allclose(single, batch[2], atol=1e-6)
-    np.testing.assert_allclose(own_state[0], state[2], atol=1e-6)
-
-
-def test_an_episode_start_empties_only_that_row_of_the_memory():
-    policy = make_policy()
-    obs = observations(2, 3)
-    _, state = policy.predict(obs[0], deterministic=True)
-    actions, _ = policy.predict(obs[1], state, np.array([False, True, False]), deterministic=True)
-    fresh, _ = policy.predict(obs[1], deterministic=True)
-    carried, _ = policy.predict(obs[1], state, deterministic=True)
-    np.testing.assert_allclose(actions[1], fresh[1], atol=1e-6)
-    np.testing.assert_allclose(actions[[0, 2]], carried[[0, 2]], atol=1e-6)
-    assert np.abs(carried - fresh).max() > 1e-4
 
 
 def test_predicted_actions_stay_within_the_action_space():
@@ -209,38 +187,6 @@ def test_log_std_stays_within_its_bounds_after_any_step(gradient, bound):
     assert torch.all(policy.log_std == bound)
 
 
-@pytest.mark.parametrize("wiring", [None, Wiring.auto_ncp(5, 12, 3)], ids=["dense", "ncp"])
-def test_the_deployed_policy_acts_like_predict(wiring):
-    policy = make_policy(wiring=wiring, period=0.05)
-    with torch.no_grad():
-        policy.action_net.weight.mul_(20.0)
-    deployed = policy.deployed(["a", "b", "c", "d", "e"])
-    obs = observations(6, 3)
-    state, h = None, deployed.initial_state(3)
-    for row in obs:
-        expected, state = policy.predict(row, state, deterministic=True)
-        action, h = deployed.step(row, h, np.full(3, 0.05))
-        np.testing.assert_allclose(action, expected, atol=2e-6)
-    np.testing.assert_allclose(h, state[0], atol=2e-6)
-    assert deployed.observation_names == ("a", "b", "c", "d", "e")
-
-
-def test_the_deployed_policy_neither_needs_what_is_privileged_nor_any_other_clock():
-    policy = make_policy(privileged=[0, 2], elapsed=4, period=0.5)
-    with torch.no_grad():
-        policy.action_net.weight.mul_(20.0)
-    deployed = policy.deployed(["a", "b", "c", "d", "step_duration"])
-    assert deployed.observation_names == ("b", "d", "step_duration")
-    obs = np.abs(observations(6, 3))
-    state, h = None, deployed.initial_state(3)
-    for row in obs:
-        expected, state = policy.predict(row, state, deterministic=True)
-        action, h = deployed.step(row[:, [1, 3, 4]], h, row[:, 4])
-        np.testing.assert_allclose(action, expected, atol=2e-6)
-    other, _ = deployed.step(row[:, [1, 3, 4]], deployed.initial_state(3), 0.1 * row[:, 4])
-    assert np.abs(other - deployed.step(row[:, [1, 3, 4]], deployed.initial_state(3), row[:, 4])[0]).max() > 1e-3
-
-
 @pytest.mark.parametrize(
     "kwargs",
     [
@@ -260,51 +206,3 @@ def test_a_policy_saved_through_sb3_loads_equal(kwargs, tmp_path):
     arguments = torch.from_numpy(obs), policy.initial_state(5), torch.zeros(5)
     torch.testing.assert_close(loaded.predict_values(*arguments), policy.predict_values(*arguments), rtol=0, atol=0)
     assert loaded.cell.config == policy.cell.config
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({"cell": "lstn"}, "unknown cell 'lstn'; the cells are .*cfc"),
-        ({"observation_scale": [1.0, 2.0]}, "5 positive numbers"),
-        ({"observation_scale": [1.0, 1.0, 0.0, 1.0, 1.0]}, "5 positive numbers"),
-        ({"use_sde": True}, "use_sde=False"),
-        ({"cell": "gru", "backbone_units": 8}, "cell 'gru' takes 'backbone_units'; the cell takes units, backend"),
-        ({"cell": "ltc", "solver": "magic"}, "unknown solver 'magic'"),
-        ({"net_arc": [8]}, "neither the policy nor its cell 'cfc' takes 'net_arc'"),
-        ({"critic_memory": "shared"}, 'critic_memory is True, "separate" or False'),
-        ({"privileged": [5]}, "unseen part 5 is not among the channels of the observation: 0 to 4"),
-        ({"elapsed": "time"}, "elapsed 'time' is not among the channels"),
-    ],
-)
-def test_wrong_arguments_are_refused_with_what_to_do(kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        make_policy(**kwargs)
-
-
-def test_only_actions_between_minus_one_and_one_can_be_deployed():
-    for space in (spaces.Box(-2.0, 2.0, (2,), np.float32), spaces.Discrete(3)):
-        with pytest.raises(ValueError, match=r"Box\(-1, 1\)"):
-            make_policy(space).deployed()
-
-
-def test_only_a_flat_box_of_observations_can_be_deployed():
-    for space, extractor in (
-        (spaces.Dict({"a": OBSERVATIONS}), CombinedExtractor),
-        (spaces.Box(0, 255, (1, 36, 36), np.uint8), NatureCNN),
-    ):
-        policy = LiquidPolicy(space, ACTIONS, lambda _: 1e-3, features_extractor_class=extractor, units=4)
-        with pytest.raises(ValueError, match="only a policy that reads a flat Box"):
-            policy.deployed()
-    with pytest.raises(ValueError, match="one name for each channel"):
-        make_policy().deployed(["a", "b"])
-
-
-def test_the_fused_network_has_the_gradient_of_its_formula():
-    torch.manual_seed(0)
-    double = {"dtype": torch.float64, "requires_grad": True}
-    x, shapes = torch.randn(4, 5, **double), ((6, 5), (6,), (7, 6), (7,), (2, 7), (2,))
-    layers = [torch.randn(*shape, **double) for shape in shapes]
-    torch.autograd.gradcheck(_TanhNetwork.apply, (x, *layers))
-    hidden = torch.tanh(torch.tanh(x @ layers[0].T + layers[1]) @ layers[2].T + layers[3])
-    torch.testing.assert_close(_TanhNetwork.apply(x, *layers), hidden @ layers[4].T + layers[5])

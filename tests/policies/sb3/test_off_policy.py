@@ -112,9 +112,6 @@ def test_predict_step_by_step_acts_as_on_the_whole_sequence(policy_class, critic
         actions, state = policy.predict(obs[t].numpy(), state, starts[t].numpy(), deterministic=True)
         np.testing.assert_allclose(actions, expected[t], atol=1e-5)
     assert len(state) == 1 and state[0].shape == (4, 5)
-    alone, state = policy.predict(obs[0, 0].numpy(), deterministic=True)
-    np.testing.assert_allclose(alone, expected[0, 0], atol=1e-5)
-    assert alone.shape == (2,) and state[0].shape == (1, 5)
 
 
 def test_samples_vary_and_stay_within_the_bounds():
@@ -152,17 +149,3 @@ def test_a_saved_policy_predicts_the_same(policy_class, tmp_path):
     np.testing.assert_array_equal(one[0], other[0])
     np.testing.assert_array_equal(one[1][0], other[1][0])
     assert loaded.memory.cell.period == 0.05 and loaded.critic_memory == "separate"
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({"use_sde": True}, "leave use_sde=False"),
-        ({"critic_memory": "shared"}, "critic_memory is True, \"separate\" or False, not 'shared'"),
-        ({"cell": "rnn"}, "unknown cell 'rnn'; the cells are cfc"),
-        ({"critic_memroy": True}, "takes 'critic_memroy'; the cell takes units"),
-    ],
-)
-def test_wrong_arguments_are_refused(kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        make(**kwargs)
