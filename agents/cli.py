@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, oracle, render, demo, doctor."""
+"""The command line: train, evaluate, oracle, render, shifts, demo, doctor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from ..envs import Shift
+    from ..envs import Schedule, Shift
 
 # Every command imports what it needs when it runs: `undrift --help` answers at once.
 
@@ -23,6 +23,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+shifts_app = typer.Typer(help="What may shift in an environment, and when.", no_args_is_help=True)
+app.add_typer(shifts_app, name="shifts")
+
+DEFAULT_SHIFTS = ("payload", "motor_loss", "wind")
+"""What `evaluate` flies when it is told no shift: they fit drones and cars."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,9 +76,15 @@ def evaluate(
     adapter: Annotated[list[str] | None, typer.Option(help="Adapter to fly; repeat for more. Default: all.")] = None,
     shift: Annotated[
         list[str] | None,
-        typer.Option(help="What shifts: NAME or NAME:FIELD=VALUE,...; repeat for more. Default: each shift."),
+        typer.Option(
+            help="What shifts: NAME[:FIELD=VALUE,...][@SCHEDULE[:FIELD=VALUE,...]]; repeat for more. "
+            f"Default: {', '.join(DEFAULT_SHIFTS)}."
+        ),
     ] = None,
-    at: Annotated[float, typer.Option(help="When the shifts set in, s.", min=0.0)] = 5.0,
+    suite: Annotated[
+        str | None, typer.Option(help="Fly a suite of scenarios instead: one that ships, or a JSON file.")
+    ] = None,
+    at: Annotated[float, typer.Option(help="When shifts without a schedule set in, s.", min=0.0)] = 5.0,
     episodes: Annotated[int, typer.Option(help="Paired episodes per run, scenario and adapter.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the first episode, 10000 or more; the others count up.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Folder for the episodes and the report.")] = Path("runs/evaluation"),
@@ -82,9 +93,10 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..envs import SHIFTS, one_by_one
+    from ..envs import load_suite, one_by_one
     from .adaptation import ADAPTERS
     from .console import compile_ahead
+    from .evaluation.evaluate import check
     from .evaluation.evaluate import evaluate as fly
     from .evaluation.report import print_table
     from .evaluation.seeds import check_report_seeds
@@ -93,11 +105,14 @@ def evaluate(
 
     check_report_seeds([seed])
     loaded = [Run.load(run) for run in runs]
-    shifts = [parse_shift(text, at) for text in shift or SHIFTS]
+    if suite is not None and shift:
+        raise ValueError("give --suite or --shift, not both: a suite says itself what shifts.")
     adapters = list(dict.fromkeys(["frozen", *(adapter or ADAPTERS)]))
-    for name in adapters:  # an unknown one is refused before the progress bar
-        loaded[0].controller(name)
-    scenarios = one_by_one(loaded[0].env_id, shifts)
+    if suite is None:
+        scenarios = one_by_one(loaded[0].env_id, [parse_shift(text, at) for text in shift or DEFAULT_SHIFTS])
+    else:
+        scenarios = list(load_suite(suite).scenarios)
+    check(loaded, adapters, scenarios)  # what is wrong is told before the progress bar
     compile_ahead(*{run.policy.cell.name for run in loaded})
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("flying", total=None)
@@ -159,6 +174,31 @@ def render(
     typer.echo(f"the film is {out}")
 
 
+@shifts_app.command("list")
+def list_shifts() -> None:
+    """Every shift: where it acts, how much by default, and what it means."""
+    from rich.console import Console
+
+    from .catalogue import shift_table
+
+    Console(highlight=False).print(shift_table())
+
+
+@shifts_app.command("show")
+def show_shift(
+    name: Annotated[str, typer.Argument(help="A shift's name, from `undrift shifts list`.")],
+    schedule: Annotated[
+        str | None, typer.Option(help="Draw this schedule: NAME[:FIELD=VALUE,...]. Default: all of them.")
+    ] = None,
+) -> None:
+    """One shift: its meaning, fields, units and bounds, the course of its schedule, and the line of Python that applies it."""
+    from rich.console import Console
+
+    from .catalogue import shift_page
+
+    Console(highlight=False).print(shift_page(name, parse_schedule(schedule) if schedule else None), soft_wrap=True)
+
+
 @app.command()
 def demo() -> None:
     """Fly the shipped policy frozen and adapting while the world shifts; writes runs/demo/ with a report and videos."""
@@ -196,21 +236,35 @@ def kebab(name: str) -> str:
 
 
 def parse_shift(text: str, at: float) -> Shift:
-    """The shift written as NAME or NAME:FIELD=VALUE,..., setting in abruptly at `at` s.
+    """The shift written as NAME[:FIELD=VALUE,...][@SCHEDULE[:FIELD=VALUE,...]]; without a schedule abrupt at `at` s.
 
     Raises:
         ValueError: unknown name or field, or not of this form; the message lists what there is.
     """
     from ..envs import Abrupt, make_shift
 
+    shift, _, schedule = text.partition("@")
+    name, fields = _name_and_fields(shift)
+    return make_shift(name, schedule=parse_schedule(schedule) if schedule else Abrupt(at), **fields)
+
+
+def parse_schedule(text: str) -> Schedule:
+    """The schedule written as NAME[:FIELD=VALUE,...]; errors as `parse_shift`."""
+    from ..envs import make_schedule
+
+    name, fields = _name_and_fields(text)
+    return make_schedule(name, **fields)
+
+
+def _name_and_fields(text: str) -> tuple[str, dict[str, int | float | str]]:
     name, _, listed = text.partition(":")
     fields = {}
     for part in filter(None, listed.split(",")):
         field, equals, value = part.partition("=")
         if not equals:
-            raise ValueError(f"shift {text!r}: write NAME or NAME:FIELD=VALUE,..., for example wind:speed=8")
+            raise ValueError(f"{text!r}: write NAME or NAME:FIELD=VALUE,..., for example wind:speed=8")
         fields[field.strip()] = _number(value.strip())
-    return make_shift(name.strip(), schedule=Abrupt(at), **fields)
+    return name.strip(), fields
 
 
 def _number(text: str) -> int | float | str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..envs import BatchEnv, Scenario, make_batch
-from ..envs.scenario import shift_to_dict
+from ..envs.shifts import shift_to_dict
 from .controller import Controller
 from .episode import ARRAYS, Episode, versions
 
@@ -73,20 +73,29 @@ def rollout(
         if not alive.any():
             break
     facts = _facts(scenario, env, controller) | dict(meta or {})
-    return [_episode(rows, i, int(length[i]), int(seed), env, controller, facts) for i, seed in enumerate(seeds)]
+    onsets = env.drift.onsets()
+    return [
+        _episode(
+            rows, i, int(length[i]), controller, facts | {"seed": int(seed), "shifts": _shifts(scenario, onsets[i])}
+        )
+        for i, seed in enumerate(seeds)
+    ]
+
+
+def _shifts(scenario: Scenario, onsets: np.ndarray) -> list[dict[str, Any]]:
+    """What an episode shows of its shifts, each with the onset that it had there, s."""
+    return [
+        shift_to_dict(shift) | {"name": shift.label, "kind": shift.name, "onset_s": float(onset)}
+        for shift, onset in zip(scenario.shifts, onsets, strict=True)
+    ]
 
 
 def _facts(scenario: Scenario, env: BatchEnv, controller: Controller) -> dict[str, Any]:
-    shifts = [
-        shift_to_dict(shift) | {"name": shift.label, "kind": shift.name, "onset_s": shift.schedule.onset}
-        for shift in scenario.shifts
-    ]
     return {
         "env_id": env.id,
         "env_kwargs": env.kwargs,
         "scenario": scenario.name,
         "scenario_label": scenario.label,
-        "shifts": shifts,
         "adapter": controller.adapter.name,
         "guard": controller.guard.enabled,
         "training_seed": None,
@@ -101,8 +110,6 @@ def _episode(
     rows: list[dict[str, np.ndarray]],
     i: int,
     length: int,
-    seed: int,
-    env: BatchEnv,
     controller: Controller,
     facts: Mapping[str, Any],
 ) -> Episode:
@@ -110,7 +117,6 @@ def _episode(
     arrays = {key: np.array([row[key][i] for row in rows[:length]]) for key in ARRAYS}
     crashed = bool(arrays["terminated"][-1])
     meta = dict(facts) | {
-        "seed": seed,
         "crashed": crashed,
         "crash_time_s": float(arrays["time"][-1]) if crashed else None,
         "guard_events": [

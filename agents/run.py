@@ -57,7 +57,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """How the policy was trained: "nominal", or "oracle" after `undrift oracle`."""
+        """How the policy was trained: "nominal", "domain-randomised", or "oracle" after `undrift oracle`."""
         return str(self.config.get("kind", "nominal"))
 
     @cached_property

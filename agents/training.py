@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 
 from ..envs import EXPERTS, make_batch
+from ..envs.shifts import shift_from_dict
 from .algorithms import PPO
 from .episode import versions
 from .evaluation.seeds import check_training_seed
+from .evaluation.summary import RANDOMISED
 from .imitation import imitate
 from .run import new_run, refuse_existing
 from .vec_env import BatchVecEnv
@@ -50,6 +52,8 @@ class Recipe:
             environment's.
         imitation: with what arguments :func:`imitate` begins the training, by the environment's expert in ``EXPERTS``, on
             the first of the steps; None begins with random weights.
+        randomised: what shifts in training, as `shift_to_dict` writes it; from ranges of magnitudes each episode draws its
+            own (domain randomisation). The nominal model is learned without.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Recipe:
     ppo: dict[str, Any]
     policy: dict[str, Any]
     imitation: dict[str, Any] | None = None
+    randomised: list[dict[str, Any]] = field(default_factory=list)
 
     @staticmethod
     def load(name: str) -> Recipe:
@@ -85,8 +90,8 @@ class Recipe:
         Raises:
             ValueError: if a field is missing or unknown; the message names it.
         """
-        data = {"imitation": None} | data
-        expected, got = {field.name for field in fields(Recipe)}, set(data)
+        data = {"imitation": None, "randomised": []} | data
+        expected, got = {f.name for f in fields(Recipe)}, set(data)
         if expected != got:
             raise ValueError(
                 f"a recipe has the fields {', '.join(sorted(expected))}; "
@@ -94,6 +99,11 @@ class Recipe:
             )
         start, end = data["learning_rate"]
         return Recipe(**{**data, "learning_rate": (float(start), float(end))})
+
+    def env(self, seed: int) -> BatchVecEnv:
+        """The environments to train in, randomised."""
+        shifts = [shift_from_dict(values) for values in self.randomised]
+        return BatchVecEnv(make_batch(self.env_id, self.n_envs, seed, shifts, **self.env_kwargs), stagger=True)
 
     def learner(self, env: BatchVecEnv, seed: int) -> PPO:
         """PPO set up by this recipe, not yet trained."""
@@ -140,7 +150,7 @@ def train(recipe: Recipe, folder: Path, seed: int, progress: Progress | None = N
 
     check_training_seed(seed)
     refuse_existing(folder)
-    env = BatchVecEnv(make_batch(recipe.env_id, recipe.n_envs, seed, **recipe.env_kwargs), stagger=True)
+    env = recipe.env(seed)
     with torch_threads(recipe.threads), new_run(folder) as partial:
         learner = recipe.learner(env, seed)
         curve = LearningCurve(env, recipe.total_timesteps, progress)
@@ -149,7 +159,7 @@ def train(recipe: Recipe, folder: Path, seed: int, progress: Progress | None = N
         policy.save(partial)
         fit_nominal_model(policy, recipe.env_id, recipe.nominal_env_kwargs, seed).save(partial)
         curve.save(partial / "curve.csv")
-        write_config(partial, recipe, seed)
+        write_config(partial, recipe, seed, **({"kind": RANDOMISED} if recipe.randomised else {}))
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -11,8 +10,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from ..envs.drift import Shifts
 from ..envs.registry import make_batch
-from ..envs.shift import Shift
 from ..envs.simulation import BatchEnv
 
 
@@ -123,12 +122,13 @@ class BatchVecEnv(VecEnv):
             raise ValueError(f"{what} concerns all {self.num_envs} simulations of the batch; leave indices=None")
 
 
-def make_vec_env(
-    env_id: str, n_envs: int, seed: int | None = None, shifts: Sequence[Shift] = (), **kwargs: Any
-) -> BatchVecEnv:
+def make_vec_env(env_id: str, n_envs: int, seed: int | None = None, shifts: Shifts = (), **kwargs: Any) -> BatchVecEnv:
     """``n_envs`` simulations of ``env_id`` as a ``VecEnv``; ``kwargs`` go to the environment.
 
+    ``shifts`` change the world of every episode, or each of so many sequences that of one simulation; of a magnitude given as
+    a range (low, high) every episode draws its own, which is domain randomisation.
+
     Raises:
-        ValueError: if ``env_id`` is unknown; the message lists the valid ids.
+        ValueError: if ``env_id`` is unknown; the message lists the valid ids. If a shift does not fit the environment.
     """
     return BatchVecEnv(make_batch(env_id, n_envs, seed, shifts, **kwargs))

@@ -1,5 +1,7 @@
 """How well the committed policies solve the tasks they were trained for: nominal world, report seeds, frozen.
 
+Those trained under random shifts fly once more under these.
+
 An episode is solved if its goal is met when it ends (`info["success"]`, which each task's page defines) without a crash on
 the way. A task is solved if at least 90 % of the episodes are.
 """
@@ -17,6 +19,7 @@ from undrift.agents import Run
 from undrift.agents.evaluation.seeds import REPORTS_FROM
 from undrift.agents.evaluation.statistics import wilson
 from undrift.envs import make_batch
+from undrift.envs.shifts import shift_from_dict
 
 RUNS = (
     "reference-hover-s0",
@@ -25,6 +28,7 @@ RUNS = (
     "reference-s0",
     "reference-s1",
     "reference-s2",
+    "reference-randomised-s0",
     "reference-car-track-s0",
     "reference-car-track-randomised-s0",
     "reference-car-lane-s0",
@@ -34,9 +38,9 @@ RUNS = (
 EPISODES = 100
 
 
-def fly(name: str) -> Row:
-    run = Run.load(name)
-    env = make_batch(run.env_id, EPISODES)
+def fly(run: Run, randomised: bool) -> Row:
+    shifts = [shift_from_dict(values) for values in run.config["recipe"]["randomised"]] if randomised else []
+    env = make_batch(run.env_id, EPISODES, shifts=shifts)
     controller = run.controller("frozen")
     controller.reset(EPISODES)
     observation = env.reset(list(range(REPORTS_FROM, REPORTS_FROM + EPISODES)))
@@ -50,7 +54,7 @@ def fly(name: str) -> Row:
     share = wilson(int(solved.sum()), EPISODES)
     settled = np.array(errors)[round(2.0 / env.dt) :, ~crashed]
     return {
-        "name": name,
+        "name": run.name + (" randomised" if randomised else ""),
         "task": run.env_id,
         "solved_percent": 100 * share.estimate,
         "solved_low": 100 * share.low,
@@ -58,13 +62,17 @@ def fly(name: str) -> Row:
         "crashed": int(crashed.sum()),
         "final_error_cm": 100 * float(np.median(settled[-1])),
         "rmse_after_2s_cm": 100 * float(np.sqrt(np.mean(settled**2))),
+        "rmse_median_cm": 100 * float(np.median(np.sqrt(np.mean(settled**2, axis=0)))),
         "trained_steps": run.config["recipe"]["total_timesteps"],
     }
 
 
 def main() -> None:
     options = arguments(__doc__ or "").parse_args()
-    report([fly(name) for name in RUNS], options.json)
+    runs = [Run.load(name) for name in RUNS]
+    rows = [fly(run, randomised=False) for run in runs]
+    rows += [fly(run, randomised=True) for run in runs if run.config["recipe"].get("randomised")]
+    report(rows, options.json)
 
 
 if __name__ == "__main__":

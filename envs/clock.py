@@ -35,12 +35,19 @@ class Clock:
 
     def draw(self, rng: np.random.Generator, steps: int, substeps: int) -> np.ndarray:
         """Physics steps of each of `steps` control steps whose period is `substeps` physics steps, [steps] int."""
-        periods = rng.geometric(1.0 - self.missed, steps) + self.jitter * rng.uniform(-1.0, 1.0, steps)
+        # random() may give 0, which has no logarithm.
+        periods = 1 + ticks_missed(self.missed, 1 - rng.random(steps)) + self.jitter * rng.uniform(-1.0, 1.0, steps)
         return np.maximum(np.rint(substeps * periods), 1).astype(np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `make_clock` reads them."""
         return asdict(self)
+
+
+def ticks_missed(probability: float | np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """How many ticks in a row are missed, from uniform numbers in (0, 1]: at least k with probability^k."""
+    with np.errstate(divide="ignore"):  # log 0 = -inf is right: none is missed
+        return np.floor(np.log(uniform) / np.log(probability))
 
 
 def make_clock(clock: Clock | Mapping[str, Any] | None) -> Clock | None:

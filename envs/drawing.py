@@ -55,14 +55,19 @@ class Canvas:
         self._gl = _gl_context(size)
         atexit.register(_free, weakref.ref(self._gl))
         self._gl.make_current()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        self._context = _make_context(model)
         self.scene = mujoco.MjvScene(model, maxgeom=2000)
         self.memory: dict[str, Any] = {}
         """What those who draw remember from one picture of an episode to the next; `View` empties it."""
         self._insets: list[tuple[np.ndarray, np.ndarray, Colour]] = []
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_HAZE):
             self.scene.flags[flag] = False
+
+    def renew(self) -> None:
+        """Read what of the model is read but once anew: the fog of its `vis` settings."""
+        self._gl.make_current()
+        self._context.free()
+        self._context = _make_context(self.model)
 
     def begin(self, data: mujoco.MjData, camera: mujoco.MjvCamera, option: mujoco.MjvOption | None = None) -> None:
         """A new picture, with the model's own geoms in it; `data` holds their poses, `option` hides groups of them."""
@@ -161,6 +166,12 @@ class Canvas:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _make_context(model: mujoco.MjModel) -> mujoco.MjrContext:
+    context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
+    return context
 
 
 def _stamp_map(picture: np.ndarray, curve: np.ndarray, place: np.ndarray, colour: Colour) -> None:

@@ -34,7 +34,7 @@ class ElapsedTime(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def __init__(self, env: gymnasium.Env[Any, Any], period: float | None = None) -> None:
         RecordConstructorArgs.__init__(self, period=period)
         super().__init__(env)
-        self.period = _period(env) if period is None else period
+        self.period = own_period(env) if period is None else period
         if not 0.0 < self.period < float("inf"):
             raise ValueError(f"period is the nominal duration of a step in s and must be positive, got {period}")
         space = env.observation_space
@@ -78,10 +78,15 @@ def _attribute(env: gymnasium.Env[Any, Any], name: str, default: Any) -> Any:
     return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else default
 
 
-def _period(env: gymnasium.Env[Any, Any]) -> float:
+def own_period(env: gymnasium.Env[Any, Any]) -> float:
+    """Duration of a step, s, as the environment tells it: its `dt`, else 1 / `metadata["render_fps"]`.
+
+    Raises:
+        ValueError: it tells neither.
+    """
     period = _attribute(env, "dt", None)
     if period is not None:
         return float(period)
     if env.metadata.get("render_fps"):
         return 1.0 / env.metadata["render_fps"]
-    raise ValueError(f"{env} has neither dt nor render_fps in its metadata: give period, the duration of a step in s")
+    raise ValueError(f"{env} has neither dt nor render_fps in its metadata: give the duration of a step in s")

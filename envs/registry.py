@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 
+from .drift import Shifts
 from .driving.controllers import PreviewController
 from .driving.lane import CarLane
 from .driving.lidar import CarLidar
@@ -19,7 +20,8 @@ from .drone.hover import DroneHover
 from .drone.pilots import GatePilot, PillarPilot
 from .drone.reach import DroneReach
 from .drone.track import DroneTrack
-from .shift import Shift
+from .scenario import Scenario
+from .shifted import Shifted
 from .simulation import BatchEnv, GymEnv
 
 ENVIRONMENTS: dict[str, type[BatchEnv]] = {
@@ -53,9 +55,7 @@ def full_id(name: str) -> str:
     raise ValueError(f"unknown environment {name!r}; the environments are: {', '.join(sorted(ENVIRONMENTS))}.")
 
 
-def make_batch(
-    env_id: str, num_envs: int = 1, seed: int | None = None, shifts: Sequence[Shift] = (), **kwargs: Any
-) -> BatchEnv:
+def make_batch(env_id: str, num_envs: int = 1, seed: int | None = None, shifts: Shifts = (), **kwargs: Any) -> BatchEnv:
     """A batch of `num_envs` simulations of `env_id`, to step together.
 
     Raises:
@@ -66,6 +66,17 @@ def make_batch(
         return kind(num_envs, seed=seed, shifts=shifts, **kwargs)  # type: ignore[call-arg, arg-type]
     except TypeError as error:
         raise ValueError(f"{kind.id}: {error}. Its arguments are documented in {kind.__module__}.") from error
+
+
+def make_scenario(scenario: Scenario, **kwargs: Any) -> gymnasium.Env:
+    """The environment of a scenario, ours or any other of Gymnasium's, with its shifts; `kwargs` go to `gymnasium.make`.
+
+    Raises:
+        ValueError: a shift does not fit the environment.
+    """
+    ours = any(scenario.env_id in (known, known.removeprefix("undrift/").removesuffix("-v0")) for known in ENVIRONMENTS)
+    env_id = full_id(scenario.env_id) if ours else scenario.env_id
+    return Shifted(gymnasium.make(env_id, **scenario.env_kwargs, **kwargs), *scenario.shifts)
 
 
 def _make_gym(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
+from .appearance import PARAMETERS, Appearance
 from .drawing import Canvas
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class View:
         self._canvas = Canvas(self._model, self.size, samples=0 if self._explains else 4, insets=insets)
         self._canvas.scene.flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
         self._canvas.scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = True
+        self._appearance = Appearance(self._model, [self._model.camera("first_person").id])
         self._option = mujoco.MjvOption()
         self._option.geomgroup[_VEHICLE_GROUP] = self._explains
         self._data = mujoco.MjData(self._model)
@@ -81,6 +83,8 @@ class View:
         self.env.batch.get_data(self.index, self._data)
         position, scale = self.env.position(self.index), self.env.picture_scale
         passed = self._pass_time()
+        if self._appearance.show({name: self.env.plant[name][self.index] for name in PARAMETERS}):
+            self._canvas.renew()
         mujoco.mj_kinematics(self._model, self._data)
         tile = _TILE * scale
         self._data.geom_xpos[self._floor, :2] = tile * np.round(position[:2] / tile)

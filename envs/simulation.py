@@ -14,9 +14,10 @@ from mujoco.batch import Batch
 
 from .clock import Clock
 from .drawing import Canvas
-from .plant import Plant
+from .drift import Drift, Shifts
+from .noise import Normals
+from .plant import ModelPlant
 from .rendering import View, picture_size
-from .shift import Shift
 from .signals import Signals
 
 SUBSTEPS = {50: 5, 100: 4, 200: 2}
@@ -51,14 +52,15 @@ class BatchEnv(ABC):
     def __init__(
         self,
         model: mujoco.MjModel,
-        plant: Callable[[Batch, mujoco.MjModel], Plant],
+        plant: Callable[[Batch, mujoco.MjModel], ModelPlant],
         num_envs: int,
         *,
         channels: Mapping[str, float],
         action_names: Sequence[str],
         signals: Signals,
+        measured: Mapping[str, float],
         seed: int | None,
-        shifts: Sequence[Shift],
+        shifts: Shifts,
         episode_s: float,
         control_hz: int,
         clock: Clock | None,
@@ -86,7 +88,8 @@ class BatchEnv(ABC):
         self.action_names = tuple(action_names)
         self.signals = signals
         self.max_episode_steps = round(episode_s * control_hz)
-        self.shifts = tuple(shifts)
+        self.measured_names = tuple(measured)
+        self.measured_noise = np.array(list(measured.values()))
         self.observation_space = spaces.Box(-np.inf, np.inf, (len(self.observation_names),), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.action_names),), np.float32)
         self.batch = Batch(model, nsim=num_envs, nthread=min(threads, num_envs))
@@ -98,14 +101,17 @@ class BatchEnv(ABC):
         self._physics_steps = np.zeros(num_envs, dtype=np.int64)
         self._lengths = np.full((_BLOCK, num_envs), self.substeps)
         self._limit = np.full(num_envs, self.max_episode_steps)
-        self.shift_strength = np.zeros((num_envs, len(self.shifts)))
-        self._draws: list[np.ndarray] = [np.zeros((num_envs, 0))] * len(self.shifts)
         self._rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(num_envs)]
         self._clock_rngs = list(self._rngs)
-        self._noise = np.zeros((num_envs, _BLOCK, noises))
-        self._noise_at = np.zeros(num_envs, dtype=np.int64)
+        self._noise = Normals(num_envs, noises)
         self._all = np.arange(num_envs)
         self._warnings = self._bad_values()
+        self.action, self.action_before = (
+            np.zeros((num_envs, len(action_names))),
+            np.zeros((num_envs, len(action_names))),
+        )
+        """[N, A] the last two actions that were sent, clipped; which arrived is the shifts' secret."""
+        self.drift = Drift(self, shifts, num_envs, episode_s)
 
     @abstractmethod
     def _start(self, index: int, rng: np.random.Generator) -> None:
@@ -113,7 +119,7 @@ class BatchEnv(ABC):
 
     @abstractmethod
     def _advance(self, actions: np.ndarray, lengths: np.ndarray) -> None:
-        """One control step under `actions` [N, A], finite and within bounds, of `lengths` [N] physics steps."""
+        """One control step under `actions` [N, A] that arrive, finite and within bounds, of `lengths` [N] physics steps."""
 
     @abstractmethod
     def _observe(self, ids: np.ndarray) -> np.ndarray:
@@ -142,6 +148,15 @@ class BatchEnv(ABC):
     def outlook(self, index: int) -> np.ndarray:
         """Level direction [2] in which simulation `index` goes on, where the chase camera looks; short: no matter where."""
 
+    def shift_by(self, shifts: Shifts) -> None:
+        """Let these shifts act from the next reset on, in place of those before; until then nothing is shifted.
+
+        Raises:
+            ValueError: as `Drift` says.
+        """
+        self.drift.end()
+        self.drift = Drift(self, shifts, self.num_envs, self.max_episode_steps * self.dt)
+
     def reset(self, seeds: Sequence[int] | None = None, ids: np.ndarray | None = None) -> np.ndarray:
         """Begin new episodes.
 
@@ -163,12 +178,12 @@ class BatchEnv(ABC):
         self.time[ids] = 0.0
         self.step_duration[ids] = self.dt
         self._limit[ids] = self.max_episode_steps
-        self._noise_at[ids] = 0
+        self.action[ids] = self.action_before[ids] = 0.0
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
         self._warnings[ids] = self._bad_values()[ids]
+        self._noise.restart(ids, [self._rngs[i] for i in ids])
         self._begin(ids)
-        self._draw_shifts(ids)
-        self._apply_shifts(ids)
+        self.drift.begin(ids, [self._rngs[i] for i in ids])
         return self._observation(ids)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -188,9 +203,11 @@ class BatchEnv(ABC):
             raise ValueError(f"actions have shape {actions.shape}, not {(self.num_envs, len(self.action_names))}.")
         if not np.isfinite(actions).all():
             raise ValueError("an action is not finite: clean it before the step (Controller's guard does).")
-        self._update_shifts()
-        lengths = self._next_lengths()
-        self._advance(np.clip(actions, -1.0, 1.0), lengths)
+        self.action_before[:] = self.action
+        np.clip(actions, -1.0, 1.0, out=self.action)
+        self.drift.update(self.time, self.step_duration)
+        lengths = self.drift.ticks(self._next_lengths())
+        self._advance(self.drift.command(self.action), lengths)
         self.elapsed += 1
         self._physics_steps += lengths
         self.time = self._physics_steps / self.substeps * self.dt
@@ -199,7 +216,7 @@ class BatchEnv(ABC):
         crashed |= self._diverged()
         truncated = (self.elapsed >= self._limit) & ~crashed
         info["crashed"] = crashed
-        info["shift"] = self.shift_strength.copy()
+        info["shift"] = self.drift.strength.copy()
         info["dt"] = self.step_duration.copy()
         return self._observation(self._all), reward, crashed, truncated, info
 
@@ -247,46 +264,10 @@ class BatchEnv(ABC):
 
     def _substeps_of(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
         """For each physics step of a control step, the simulations that take it."""
-        if self.clock is None:
+        if self.clock is None and not self.drift.distorts_clock:
             yield from (self._all for _ in range(self.substeps))
         else:
             yield from (np.flatnonzero(lengths > k) for k in range(int(lengths.max())))
-
-    def _draw_shifts(self, ids: np.ndarray) -> None:
-        # Streams of their own: the shifted and the unshifted episode of a seed share everything up to the onset.
-        streams = [self._rngs[i].spawn(len(self.shifts)) for i in ids]
-        for k, shift in enumerate(self.shifts):
-            draws = np.array([shift.draw(stream[k], self.plant) for stream in streams])
-            if self._draws[k].shape[1] != draws.shape[1]:
-                self._draws[k] = np.zeros((self.num_envs, draws.shape[1]))
-            self._draws[k][ids] = draws
-
-    def _strength(self, ids: np.ndarray) -> np.ndarray:
-        time = self.time[ids]
-        return np.stack([s.schedule.strength(time) for s in self.shifts], axis=1)
-
-    def _apply_shifts(self, ids: np.ndarray) -> None:
-        if self.shifts:
-            self.shift_strength[ids] = self._strength(ids)
-        self.plant.restore(ids)
-        for k, shift in enumerate(self.shifts):
-            shift.apply(self.plant, ids, self._draws[k][ids], self.shift_strength[ids, k])
-        self.plant.commit(ids)
-
-    def _update_shifts(self) -> None:
-        if not self.shifts:
-            return
-        changed = np.flatnonzero((self._strength(self._all) != self.shift_strength).any(1))
-        if changed.size:
-            self._apply_shifts(changed)
-
-    def _normals(self, ids: np.ndarray) -> np.ndarray:
-        """Standard normal [n, noises]: the next sample of each simulation's own stream."""
-        position = self._noise_at[ids] % _BLOCK
-        for i in ids[position == 0]:
-            self._noise[i] = self._rngs[i].standard_normal(self._noise.shape[1:])
-        self._noise_at[ids] += 1
-        return self._noise[ids, position]
 
 
 class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...envs import Scenario, full_id
-from ...envs.scenario import shift_to_dict
+from ...envs import Scenario, full_id, make_batch
+from ...envs.shifts import shift_to_dict
 from ..episode import Episode
 from ..files import replace_folder
 from ..rollout import rollout
 from ..run import Run
 from .report import write_report
 from .seeds import check_report_seeds
-from .summary import BASE, NOMINAL, ORACLE
+from .summary import BASE, NOMINAL, ORACLE, RANDOMISED
 
 Progress = Callable[[int, int], None]
 """Called with (control steps flown, control steps in all), a step being that of a whole batch."""
@@ -36,10 +37,7 @@ def fly(
         ValueError: an adapter or environment is unknown, two runs of a kind share a training seed, two scenarios a name, a
             run was trained elsewhere, or an oracle's shift is not flown.
     """
-    _check(runs, scenarios)
-    for run in runs:
-        for name in adapters:
-            run.controller(name)
+    base = check(runs, adapters, scenarios)
     cells = [
         (run, scenario, name)
         for scenario in scenarios
@@ -49,7 +47,8 @@ def fly(
     ]
     episodes: list[Episode] = []
     for done, (run, scenario, name) in enumerate(cells):
-        meta: dict[str, Any] = {"run": run.name, "training_seed": run.seed, "policy": run.kind}
+        policy = NOMINAL if run.kind == base else run.kind
+        meta: dict[str, Any] = {"run": run.name, "training_seed": run.seed, "policy": policy}
         meta["policy_sha256"] = run.policy.sha256
         if run.kind == ORACLE:
             meta[ORACLE] = run.config[ORACLE]
@@ -103,16 +102,33 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", spelled).strip("-.") or "scenario"
 
 
-def _check(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> None:
-    seeds = {kind: [run.seed for run in runs if run.kind == kind] for kind in (NOMINAL, *(run.kind for run in runs))}
+def check(runs: Sequence[Run], adapters: Sequence[str], scenarios: Sequence[Scenario]) -> str:
+    """The kind of runs that all others are compared with; raises what `fly` raises, and flies nothing."""
+    base = _base_kind(runs)
+    _check(runs, base, scenarios)
+    _check_fit(scenarios)
+    for run in runs:
+        for name in adapters:
+            run.controller(name)
+    return base
+
+
+def _base_kind(runs: Sequence[Run]) -> str:
+    """The kind of runs that all others are compared with: the nominal ones where there are any."""
+    kinds = [run.kind for run in runs]
+    return RANDOMISED if RANDOMISED in kinds and NOMINAL not in kinds else NOMINAL
+
+
+def _check(runs: Sequence[Run], base: str, scenarios: Sequence[Scenario]) -> None:
+    seeds = {kind: [run.seed for run in runs if run.kind == kind] for kind in (base, *(run.kind for run in runs))}
     for kind, found in seeds.items():
         if len(set(found)) < len(found):
             raise ValueError(
                 f"the {kind} runs have training seeds {found}: evaluate runs of the same seed one at a time."
             )
-        if set(found) != set(seeds[NOMINAL]):
+        if set(found) != set(seeds[base]):
             raise ValueError(
-                f"the {kind} runs have training seeds {sorted(found)}, the nominal ones {sorted(seeds[NOMINAL])}: "
+                f"the {kind} runs have training seeds {sorted(found)}, the {base} ones {sorted(seeds[base])}: "
                 "fly one of each kind for every training seed, or each training seed by itself."
             )
     names = [scenario.name for scenario in scenarios]
@@ -126,6 +142,16 @@ def _check(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> None:
                 )
         if run.kind == ORACLE and not any(_is_for(run, scenario) for scenario in scenarios):
             raise ValueError(f"{run.name} is an oracle of {_magnitude(run.config[ORACLE]['shift'])}: fly that shift.")
+
+
+def _check_fit(scenarios: Sequence[Scenario]) -> None:
+    """Raise ValueError where a shift does not fit its environment, before hours of flights find out."""
+    alike: dict[str, list[Scenario]] = {}
+    for scenario in scenarios:
+        alike.setdefault(json.dumps([scenario.env_id, dict(scenario.env_kwargs)]), []).append(scenario)
+    for each in alike.values():
+        shifts = [scenario.shifts for scenario in each]
+        make_batch(each[0].env_id, len(each), shifts=shifts, **each[0].env_kwargs)
 
 
 def _is_for(oracle: Run, scenario: Scenario) -> bool:

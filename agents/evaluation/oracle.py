@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ...envs import Always, Shift, make_batch
-from ...envs.scenario import shift_to_dict
+from ...envs.shifts import shift_to_dict
 from ...policies.deployed import DeployedPolicy
 from ...policies.sb3 import LiquidPolicy
 from ..run import Run, new_run, refuse_existing

@@ -24,8 +24,9 @@ from .statistics import (
 )
 
 BASE = "frozen"
-NOMINAL, ORACLE = "nominal", "oracle"
-"""How a policy was trained, as `Run.kind` says it: for the unshifted world, or fine-tuned on the one shift it is flown in."""
+NOMINAL, ORACLE, RANDOMISED = "nominal", "oracle", "domain-randomised"
+"""How a policy was trained, as `Run.kind` says it: for the unshifted world, fine-tuned on the one shift it is flown in, or
+under shifts that each episode draws. Where no nominal policy is flown, the randomised ones stand for it."""
 CM = 100.0
 
 Cells = dict[tuple[str, str], list[Episode]]

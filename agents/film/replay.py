@@ -10,7 +10,7 @@ import numpy as np
 from ...envs import BatchEnv, make_batch
 from ...envs.drawing import DrawingUnavailable
 from ...envs.rendering import View
-from ...envs.scenario import shift_from_dict
+from ...envs.shifts import shift_from_dict
 from ..episode import Episode
 from .scene import FilmUnavailable, colours
 from .take import Take

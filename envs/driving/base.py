@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,15 @@ from numba import njit
 
 from ..clock import Clock, make_clock
 from ..drawing import Canvas
-from ..shift import Shift
+from ..drift import Shifts
 from ..signals import Signals
 from ..simulation import BatchEnv
 from . import looks, physics
 from .model import car_spec
-from .plant import CarPlant, checked_ranges
+from .plant import ACTUATORS, CarPlant
 from .road import CURVATURE, FRICTION, HALF_WIDTH, SPEED, Road, Roads, pose_at, project, value_at
 from .vehicle import CARS, Car, load_car
 
-ACTIONS = ("steering", "drive")
 SENSORS: Mapping[str, tuple[float, float]] = {
     "lateral_error": (0.008, 0.0),
     "heading_error": (0.004, 0.0),
@@ -38,6 +36,8 @@ LARGEST_HEADING_ERROR = 1.7
 LEAST_SPEED = 0.15
 """Slower than that, past STARTING_S, a car stands, m/s."""
 STARTING_S = 2.0
+PATCHES = 6
+"""Along a road, evenly: where the plant's patches begin."""
 
 
 class CarEnv(BatchEnv):
@@ -51,9 +51,9 @@ class CarEnv(BatchEnv):
 
     After a reset and after every control step these hold for all simulations: `station` (m along the road), `progress`
     (m along it in the last control step), `lateral_error` (m, left positive), `heading_error` (rad), `half_width` (m),
-    `speed_reference` (m/s: the road's profile times `pace` times `speed_scale`), `steering` (rad), and of each wheel
-    ([N, 4], in the order of `vehicle.WHEELS`) `surface` (the road's friction factor under it), `wheel_speed` (rad/s),
-    `wheel_load` (N) and combined `slip`.
+    `speed_reference` (m/s: the road's profile times `pace` times `speed_scale`), `steering` (rad), `pedal` (share of the
+    full drive, or where negative brake), and of each wheel ([N, 4], in the order of `vehicle.WHEELS`) `surface` (the road's
+    friction factor under it), `wheel_speed` (rad/s), `wheel_load` (N) and combined `slip`.
 
     `speed_scale` [N] is an input: what lowers it (to at least 0) lowers the speed that is observed as the reference and
     rewarded, from the next control step on. An episode begins with 1.
@@ -67,8 +67,6 @@ class CarEnv(BatchEnv):
         clock: jitter and missed ticks (`Clock` or its `to_dict`); adds the channel "step_duration", s. None: regular.
         sensors: standard deviations of noise and bias, by name, in place of those in SENSORS.
         noise: scale of the sensors' noise and bias; 0 turns them off.
-        randomise: ranges (low, high), by name of a parameter (`plant.PARAMETERS`), from which each episode draws the
-            unshifted plant (domain randomisation).
         pace: share of the road's speed profile that is to be driven, or the range (low, high) each episode draws it from.
         episode_s: time limit, s of the regular clock.
         threads: MuJoCo's threads for the batch.
@@ -88,13 +86,12 @@ class CarEnv(BatchEnv):
         task: Mapping[str, Any],
         signals: Signals,
         seed: int | None = None,
-        shifts: Sequence[Shift] = (),
+        shifts: Shifts = (),
         vehicle: str | Path | Mapping[str, Any] | Car = "f1tenth",
         control_hz: int = 50,
         clock: Clock | Mapping[str, Any] | None = None,
         sensors: Mapping[str, Sequence[float]] | None = None,
         noise: float = 1.0,
-        randomise: Mapping[str, Sequence[float]] | None = None,
         pace: float | Sequence[float] = 1.0,
         episode_s: float = 18.0,
         threads: int = 1,
@@ -109,7 +106,6 @@ class CarEnv(BatchEnv):
         self._draw_road = None if isinstance(road, Road) else road
         drawn = road if isinstance(road, Road) else road(np.random.default_rng(0))
         self.roads = Roads([drawn] * (1 if self._draw_road is None else num_envs))
-        self.randomise = checked_ranges(randomise)
         self._pace_range = _checked_pace(pace)
         deviations = _checked_sensors(sensors or {})
         noise_scale, self._bias_scale = noise * np.array(list(deviations.values())).T
@@ -119,11 +115,12 @@ class CarEnv(BatchEnv):
         looks.add_road(spec, self.vehicle, self.roads)
         super().__init__(
             spec.compile(),
-            partial(CarPlant, car=self.vehicle),
+            CarPlant,
             num_envs,
             channels=channels,
-            action_names=ACTIONS,
+            action_names=ACTUATORS,
             signals=signals,
+            measured=dict(zip(SENSORS, noise_scale, strict=True)),
             seed=seed,
             shifts=shifts,
             episode_s=episode_s,
@@ -138,22 +135,20 @@ class CarEnv(BatchEnv):
                 "clock": clock and clock.to_dict(),
                 "sensors": {name: list(pair) for name, pair in deviations.items()},
                 "noise": noise,
-                "randomise": {name: list(pair) for name, pair in self.randomise.items()},
                 "pace": pace if isinstance(pace, int | float) else list(pace),
                 "episode_s": episode_s,
             },
         )
         self.picture_scale = self.vehicle.length / 0.5
         n = num_envs
-        self.action, self.action_before = np.zeros((n, 2)), np.zeros((n, 2))
         self.road_index = np.arange(n) % len(self.roads)
         """[N] which of `roads` each simulation drives on."""
         self.pace, self.speed_scale = np.ones(n), np.ones(n)
         self.station, self.progress = np.zeros(n), np.zeros(n)
         self.lateral_error, self.heading_error = np.zeros(n), np.zeros(n)
         self.half_width, self.speed_reference = np.ones(n), np.ones(n)
-        self.surface, self._uphill = np.ones((n, 4)), np.zeros((n, 2))
-        self.steering, self.wheel_speed = np.zeros(n), np.zeros((n, 4))
+        self.surface, self._friction, self._uphill = np.ones((n, 4)), np.ones((n, 4)), np.zeros((n, 2))
+        self.steering, self.pedal, self.wheel_speed = np.zeros(n), np.zeros(n), np.zeros((n, 4))
         self.slip, self.wheel_load = np.zeros((n, 4)), np.zeros((n, 4))
         self._deflection, self._load_shift = np.zeros((n, 4, 2)), np.zeros((n, 2))
         self._nearest = np.full(n, -1)
@@ -190,7 +185,7 @@ class CarEnv(BatchEnv):
         steering, limit = np.arctan(self.vehicle.wheelbase * curvature), self.vehicle.max_steering
         self.steering[index] = min(max(steering, -limit), limit)
         self.wheel_speed[index] = speed / self.vehicle.wheel_radius
-        for still in (self._deflection, self._load_shift, self.slip, self.wheel_load):
+        for still in (self.pedal, self._deflection, self._load_shift, self.slip, self.wheel_load):
             still[index] = 0.0
         self._nearest[index] = -1
 
@@ -203,16 +198,15 @@ class CarEnv(BatchEnv):
 
     def record(self) -> dict[str, np.ndarray]:
         plant = self.plant
-        axles = np.stack([plant.friction_front, plant.friction_front, plant.friction_rear, plant.friction_rear], axis=1)
         return {
             "qpos": self.qpos.copy(),
-            "wind": plant.wind.copy(),
-            "payload": plant.payload + plant.mass - plant.nominal_mass,
-            "motor_effectiveness": plant.actuator_gain.copy(),
+            "wind": plant["wind"].copy(),
+            "payload": plant.values["mass"] - self.vehicle.mass,
+            "motor_effectiveness": plant["actuator_gain"][:, 1:].copy(),
             "steering": self.steering.copy(),
             "wheel_speed": self.wheel_speed.copy(),
             "slip": self.slip.copy(),
-            "friction": self.surface * plant.wheel_friction * axles,
+            "friction": self._friction_underneath().copy(),
         }
 
     def outlook(self, index: int) -> np.ndarray:
@@ -244,32 +238,30 @@ class CarEnv(BatchEnv):
         self._start_task(index, rng)
 
     def _begin(self, ids: np.ndarray) -> None:
-        # A stream of its own: what is randomised changes neither the road nor the noise of a seed.
+        # A stream of its own: pace and bias change neither the road nor the noise of a seed.
         for i in ids:
             rng = self._rngs[i].spawn(1)[0]
             self.pace[i] = rng.uniform(*self._pace_range)
-            self.plant.draw(int(i), self.randomise, rng)
             self._bias[i] = self._bias_scale * rng.standard_normal(len(SENSORS))
-        self.action[ids] = self.action_before[ids] = 0.0
         self.speed_scale[ids] = 1.0
         super()._begin(ids)
         self._locate(ids)
         self.progress[ids] = 0.0
 
     def _advance(self, actions: np.ndarray, lengths: np.ndarray) -> None:
-        self.action_before[:] = self.action
-        self.action[:] = actions
         _tilt_ground(self.plant.values, self.qpos, self.heading_error, self._uphill)
+        friction = self._friction_underneath()
         motion = (
             self._constants,
             self._timestep,
-            self.action,
+            actions,
             self.qpos,
             self.qvel,
             self.plant.values,
-            self.surface,
+            friction,
             self._uphill,
             self.steering,
+            self.pedal,
             self.wheel_speed,
             self._deflection,
             self.slip,
@@ -284,6 +276,7 @@ class CarEnv(BatchEnv):
         if lost.any():  # MuJoCo has begun them anew, at rest
             for state in (
                 self.steering,
+                self.pedal,
                 self.wheel_speed,
                 self._deflection,
                 self._load_shift,
@@ -313,10 +306,18 @@ class CarEnv(BatchEnv):
             self.surface,
         )
 
+    def _friction_underneath(self) -> np.ndarray:
+        """[N, 4] factor of the tyres' friction under each wheel: of the road, and of what the plant makes of it."""
+        roads = self.roads.length, self.road_index
+        _combine_friction(self.plant.values, self.surface, self.station, *roads, self._constants, self._friction)
+        return self._friction
+
     def _observe(self, ids: np.ndarray) -> np.ndarray:
-        measured = self._noise_scale * self._normals(ids)
+        measured = self._noise_scale * self._noise.next(ids)
         measured[:, : len(SENSORS)] += self._bias[ids]
         _add_state(ids, self.qpos, self.qvel, self.lateral_error, self.heading_error, measured)
+        if self.drift.distorts_sensors:
+            measured[:, : len(SENSORS)] = self.drift.measure(ids, self.time[ids], measured[:, : len(SENSORS)])
         return self._observe_task(ids, measured)
 
     def _crashes(self) -> np.ndarray:
@@ -425,6 +426,26 @@ def _look_around(
 def _tilt_ground(plant: np.ndarray, qpos: np.ndarray, heading_error: np.ndarray, uphill: np.ndarray) -> None:
     """Sine of the ground's rise along world x and y, `uphill` [N, 2], of the plant's slope, and bank across the road."""
     for n in range(qpos.shape[0]):
-        heading, slope, bank = qpos[n, 2] - heading_error[n], np.sin(plant[n].slope), np.sin(plant[n].bank)
-        uphill[n, 0] = slope * np.cos(plant[n].slope_direction) - bank * np.sin(heading)
-        uphill[n, 1] = slope * np.sin(plant[n].slope_direction) + bank * np.cos(heading)
+        heading, bank = qpos[n, 2] - heading_error[n], np.sin(plant[n].bank)
+        uphill[n, 0] = plant[n].slope[0] - bank * np.sin(heading)
+        uphill[n, 1] = plant[n].slope[1] + bank * np.cos(heading)
+
+
+@njit(cache=True)
+def _combine_friction(
+    plant: np.ndarray,
+    surface: np.ndarray,
+    station: np.ndarray,
+    length: np.ndarray,
+    road_index: np.ndarray,
+    car: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Factor under each wheel `out` [N, 4]: the road's, the wheel's own, and that of the patch it stands on."""
+    for n in range(out.shape[0]):
+        for i in range(4):
+            place = station[n] + (car[0].front_axle if i < 2 else -car[0].rear_axle)
+            patch = PATCHES * place / length[road_index[n]]
+            slippery = patch - np.floor(patch) < plant[n].patch_share
+            factor = plant[n].patch_friction if slippery else 1.0
+            out[n, i] = surface[n, i] * plant[n].grip[i] * factor

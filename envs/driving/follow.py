@@ -12,7 +12,8 @@ from numba import njit
 
 from ..reward import tolerance
 from ..signals import Signals
-from .base import ACTIONS, CarEnv
+from .base import CarEnv
+from .plant import ACTUATORS
 from .road import CURVATURE, HALF_WIDTH, SPEED, Limits, Road, value_at
 from .roads import Patch, from_csv, with_patches
 from .vehicle import GRAVITY, Car, load_car
@@ -91,7 +92,7 @@ class FollowRoad(CarEnv):
                 context=(),
                 tracking=self.TRACKING,
                 preview=(),
-                previous_action=tuple(f"previous_action_{name}" for name in ACTIONS),
+                previous_action=tuple(f"previous_action_{name}" for name in ACTUATORS),
             ),
             task={
                 **(task or {}),
@@ -179,7 +180,7 @@ def road_channels(preview: Sequence[float], typical: Mapping[str, float]) -> dic
     """The observation that shows the road: names and typical magnitudes."""
     return {
         **{name: typical[name] for name in ("lateral_error", "heading_error", "speed_error", *_RATES)},
-        **{f"previous_action_{name}": 1.0 for name in ACTIONS},
+        **{f"previous_action_{name}": 1.0 for name in ACTUATORS},
         **{f"{name}_{ahead:g}m": typical[name] for name in ("curvature", "reference_speed") for ahead in preview},
     }
 

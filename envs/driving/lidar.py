@@ -11,7 +11,8 @@ from numba import njit
 from ..drawing import Canvas
 from ..reward import tolerance
 from . import looks
-from .base import ACTIONS, SENSORS
+from .base import SENSORS
+from .plant import ACTUATORS
 from .road import HALF_WIDTH, SPEED, pose_at, value_at
 from .scan import Borders, car_boxes, fan, hits, outline
 from .track import CarTrack
@@ -86,7 +87,7 @@ class CarLidar(CarTrack):
             channels={
                 **{name: self.TYPICAL[name] for name in ("forward_velocity", "lateral_velocity", "yaw_rate")},
                 "pace": 0.3,
-                **{f"previous_action_{name}": 1.0 for name in ACTIONS},
+                **{f"previous_action_{name}": 1.0 for name in ACTUATORS},
                 **{f"range_{k}": 3.0 for k in range(beams)},
             },
             task={"obstacles": obstacles, "beams": beams, "field_of_view": field_of_view},

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from numba import njit
 
 from ..clock import Clock, make_clock
 from ..drawing import Canvas
-from ..plant import Plant
-from ..shift import Shift
+from ..drift import Shifts
 from ..signals import Signals
 from ..simulation import BatchEnv
 from . import looks, physics
 from .clearance import Obstacles, switch_contacts
 from .model import drone_spec
+from .plant import DronePlant
 from .sensors import Sensors
 from .vehicle import GRAVITY, VEHICLES, Vehicle, load_vehicle
 from .wind import WindField, wind_from_dict
@@ -85,7 +84,7 @@ class DroneEnv(BatchEnv):
         signals: Callable[[tuple[str, ...]], Signals],
         build: Callable[[mujoco.MjSpec], None] | None = None,
         seed: int | None = None,
-        shifts: Sequence[Shift] = (),
+        shifts: Shifts = (),
         vehicle: str | Path | Mapping[str, Any] | Vehicle = "racer",
         interface: str = "rates",
         control_hz: int = 50,
@@ -123,11 +122,12 @@ class DroneEnv(BatchEnv):
             build(spec)
         super().__init__(
             spec.compile(),
-            partial(Plant, body="drone"),
+            DronePlant,
             num_envs,
             channels=shown,
             action_names=actions,
             signals=signals(actions),
+            measured=self.sensors.measured,
             seed=seed,
             shifts=shifts,
             episode_s=episode_s,
@@ -149,8 +149,6 @@ class DroneEnv(BatchEnv):
                 "episode_s": episode_s,
             },
         )
-        self.action = np.zeros((num_envs, 4))
-        self.action_before = np.zeros((num_envs, 4))
         self.charge = np.ones(num_envs)
         self.contact = np.zeros(num_envs, dtype=bool)
         """[N] whether the drone touched anything during the last control step."""
@@ -201,9 +199,9 @@ class DroneEnv(BatchEnv):
     def record(self) -> dict[str, np.ndarray]:
         return {
             "qpos": self.qpos.copy(),
-            "wind": self.plant.wind + self._field_wind,
-            "payload": self.plant.mass - self.plant.nominal_mass,
-            "motor_effectiveness": self.plant.actuator_gain.copy(),
+            "wind": self.plant["wind"] + self._field_wind,
+            "payload": self.plant.values["mass"] - self.vehicle.mass,
+            "motor_effectiveness": self.plant["actuator_gain"].copy(),
         }
 
     def draw(self, canvas: Canvas, index: int) -> None:
@@ -217,7 +215,6 @@ class DroneEnv(BatchEnv):
 
     def _begin(self, ids: np.ndarray) -> None:
         super()._begin(ids)
-        self.action[ids] = self.action_before[ids] = 0.0
         self.contact[ids] = False
         rngs = [self._rngs[i] for i in ids]
         _replace(self._sensor_state, self.sensors.start(len(ids), rngs), ids, self.num_envs)
@@ -227,22 +224,18 @@ class DroneEnv(BatchEnv):
             self._field_wind[ids] = 0.0
         if self.battery:
             self.charge[ids] = [rng.uniform(LOWEST_CHARGE, 1.0) for rng in rngs]
-        if self._acceleration is not None:
-            self.batch.forward(ids)
 
     def _advance(self, actions: np.ndarray, lengths: np.ndarray) -> None:
-        self.action_before[:] = self.action
-        self.action[:] = actions
         near = self._toggle_contacts(lengths)
         self.contact[:] = False
         inner_loop = (
             self._interface_code,
-            self.action,
+            actions,
             self._constants,
             self.qpos,
             self.qvel,
             self._rotor_thrust,
-            self.plant.actuator_gain,
+            self.plant.values,
             self._sample_air(),
             self.charge,
             self._timestep,
@@ -259,11 +252,11 @@ class DroneEnv(BatchEnv):
 
     def _sample_air(self) -> np.ndarray:
         if self.wind is None:
-            return self.plant.wind
+            return self.plant["wind"]
         self._field_wind[:] = self.wind.velocity(
             self._wind_state, self._all, self.time, self.qpos[:, :3], self.qvel[:, :3], self.step_duration
         )
-        return self.plant.wind + self._field_wind
+        return self.plant["wind"] + self._field_wind
 
     def _toggle_contacts(self, lengths: np.ndarray) -> bool:
         """Contacts on where something may be touched in the coming control step; whether that is so anywhere."""
@@ -271,9 +264,14 @@ class DroneEnv(BatchEnv):
         return switch_contacts(self.clearance(), self.qvel, span, *self._reach, self._flags)
 
     def _observe(self, ids: np.ndarray) -> np.ndarray:
+        if self._acceleration is not None and (begun := ids[self.elapsed[ids] == 0]).size:
+            self.batch.forward(begun)  # no physics step has been taken yet
         truth = self.true_state(ids)
-        normals = self._normals(ids)
-        error = self.sensors.error(self._sensor_state, ids, normals, self.time[ids], truth)
+        error = self.sensors.error(self._sensor_state, ids, self._noise.next(ids), self.time[ids], truth)
+        if self.drift.distorts_sensors:
+            measured = truth + error
+            # Added, not put in its place: what no shift changes stays as it is to the bit.
+            error += self.drift.measure(ids, self.time[ids], measured) - measured
         observation = self._observe_task(ids, truth, error)
         if self._acceleration is None:
             return observation
@@ -284,7 +282,7 @@ class DroneEnv(BatchEnv):
         truth = np.empty((len(ids), self.sensors.channels))
         _true_state(ids, self.qpos, self.qvel, truth)
         if self._acceleration is not None:
-            force = self._acceleration[ids, :3] + [0.0, 0.0, GRAVITY]
+            force = self._acceleration[ids, :3] - self.plant["gravity"][ids]
             truth[:, 18:] = np.einsum("nij,ni->nj", truth[:, 6:15].reshape(-1, 3, 3), force)
         return truth
 

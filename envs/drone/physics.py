@@ -79,7 +79,7 @@ def drive(
     qpos: np.ndarray,
     qvel: np.ndarray,
     act: np.ndarray,
-    gain: np.ndarray,
+    plant: np.ndarray,
     air: np.ndarray,
     charge: np.ndarray,
     timestep: float,
@@ -100,7 +100,7 @@ def drive(
         qpos: [N, 7] position m, world, and attitude quaternion.
         qvel: [N, 6] velocity m/s, world, and body rates rad/s, body.
         act: [N, 4] present rotor thrust, N, at full effectiveness.
-        gain: [N, 4] rotor effectiveness.
+        plant: [N] `DronePlant.values`.
         air: [N, 3] velocity of the air, m/s, world.
         charge: [N] state of charge in [0, 1]; written with a battery.
         timestep: s.
@@ -126,11 +126,15 @@ def drive(
             for j in range(3):
                 wanted[1 + j] = v.inertia[j] * v.rate_gains[j] * (rates[j] - qvel[n, 3 + j])
             _mix(wanted, v, limit, ctrl[n])
-        _body_drag(v, qvel[n], air[n], applied[n])
+        p = plant[n]
+        _actuate(p, v.max_rotor_thrust, limit, act[n], ctrl[n])
+        _body_drag(v, p.drag, qvel[n], air[n], applied[n])
+        for j in range(3):
+            applied[n, 3 + j] += p.body_torque[j]
         if attitude_needed:
-            _rotor_drag(v, attitude, qvel[n], air[n], act[n], applied[n])
+            _rotor_drag(v, p.drag, attitude, qvel[n], air[n], act[n], applied[n])
             if ground_effect:
-                _ground_effect(v, attitude, qpos[n, 2], act[n], gain[n], applied[n])
+                _ground_effect(v, p, attitude, qpos[n, 2], act[n], applied[n])
 
 
 @njit(cache=True)
@@ -211,6 +215,16 @@ def _mix(wanted: np.ndarray, v: np.record, limit: float, ctrl: np.ndarray) -> No
 
 
 @njit(cache=True)
+def _actuate(p: np.record, full: float, limit: float, act: np.ndarray, ctrl: np.ndarray) -> None:
+    """What the rotors are asked for in place of `ctrl`, N: biased, dead near 0, limited, or stuck at what they give."""
+    for i in range(ROTORS):
+        asked = ctrl[i] + p.actuator_bias[i] * full
+        if asked < p.actuator_dead_zone[i] * full:
+            asked = 0.0
+        ctrl[i] = act[i] if p.actuator_stuck[i] > 0.0 else min(max(asked, 0.0), p.actuator_limit[i] * limit)
+
+
+@njit(cache=True)
 def _discharge(n: int, v: np.record, act: np.ndarray, charge: np.ndarray, timestep: float) -> float:
     """Draw the rotors' power from the battery; returns the share of the full thrust that it still gives.
 
@@ -225,11 +239,11 @@ def _discharge(n: int, v: np.record, act: np.ndarray, charge: np.ndarray, timest
 
 
 @njit(cache=True)
-def _body_drag(v: np.record, qvel: np.ndarray, air: np.ndarray, applied: np.ndarray) -> None:
+def _body_drag(v: np.record, factor: float, qvel: np.ndarray, air: np.ndarray, applied: np.ndarray) -> None:
     airspeed = 0.0
     for j in range(3):
         airspeed += (qvel[j] - air[j]) ** 2
-    drag = v.linear_drag + v.quadratic_drag * np.sqrt(airspeed)
+    drag = factor * (v.linear_drag + v.quadratic_drag * np.sqrt(airspeed))
     for j in range(3):
         applied[j] = -drag * (qvel[j] - air[j])
         applied[3 + j] = -v.angular_drag[j] * qvel[3 + j]
@@ -237,12 +251,18 @@ def _body_drag(v: np.record, qvel: np.ndarray, air: np.ndarray, applied: np.ndar
 
 @njit(cache=True)
 def _rotor_drag(
-    v: np.record, attitude: np.ndarray, qvel: np.ndarray, air: np.ndarray, act: np.ndarray, applied: np.ndarray
+    v: np.record,
+    factor: float,
+    attitude: np.ndarray,
+    qvel: np.ndarray,
+    air: np.ndarray,
+    act: np.ndarray,
+    applied: np.ndarray,
 ) -> None:
     """Blade drag and induced inflow (Förster 2015): proportional to rotor speed and to airspeed, body axes."""
     speed = 0.0
     for i in range(ROTORS):
-        speed += np.sqrt(max(act[i], 0.0) / v.thrust_coefficient)
+        speed += factor * np.sqrt(max(act[i], 0.0) / v.thrust_coefficient)
     for axis in range(3):
         along = 0.0
         for j in range(3):
@@ -253,7 +273,7 @@ def _rotor_drag(
 
 @njit(cache=True)
 def _ground_effect(
-    v: np.record, attitude: np.ndarray, height: float, act: np.ndarray, gain: np.ndarray, applied: np.ndarray
+    v: np.record, p: np.record, attitude: np.ndarray, height: float, act: np.ndarray, applied: np.ndarray
 ) -> None:
     """Each rotor at height z over the floor gives 1 / (1 - (R / 4z)²) of its thrust (Cheeseman & Bennett 1955).
 
@@ -261,10 +281,10 @@ def _ground_effect(
     their thrust that points up. Only the floor counts.
     """
     for i in range(ROTORS):
-        x, y = v.rotor_positions[i, 0], v.rotor_positions[i, 1]
+        x, y = p.link_length * v.rotor_positions[i, 0], p.link_length * v.rotor_positions[i, 1]
         z = max(height + attitude[6] * x + attitude[7] * y, 0.5 * v.rotor_radius)
         ratio = v.rotor_radius / (4.0 * z)
-        extra = gain[i] * act[i] * (1.0 / (1.0 - ratio * ratio) - 1.0) * max(attitude[8], 0.0)
+        extra = p.actuator_gain[i] * act[i] * (1.0 / (1.0 - ratio * ratio) - 1.0) * max(attitude[8], 0.0)
         for j in range(3):
             applied[j] += extra * attitude[3 * j + 2]
         applied[3] += y * extra

@@ -17,6 +17,16 @@ State = dict[str, np.ndarray]
 CHANNELS = {"position": 3, "velocity": 3, "attitude": 9, "body_rates": 3, "specific_force": 3}
 """Channels of each sensor, in the order in which they lie side by side."""
 
+AXES = ("x", "y", "z")
+NAMES = {
+    "position": ("position", AXES),
+    "velocity": ("velocity", AXES),
+    "attitude": ("rotation", tuple(a + b for a in AXES for b in AXES)),
+    "body_rates": ("body_rate", AXES),
+    "specific_force": ("specific_force", AXES),
+}
+"""What the channels of each sensor are called, its stem and its parts: "body_rate_x"."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sensor:
@@ -113,6 +123,12 @@ class Sensors:
     def channels(self) -> int:
         """Channels of the truth and of the error: 18, or 21 with an accelerometer."""
         return len(self._noise)
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """The channels by name, each with the standard deviation of its white noise."""
+        names = [f"{stem}_{part}" for name in self._present for stem, parts in [NAMES[name]] for part in parts]
+        return dict(zip(names, self._noise.tolist(), strict=True))
 
     @property
     def draws(self) -> int:

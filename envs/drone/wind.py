@@ -8,19 +8,15 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 
+from .. import dryden
+from ..dryden import FOOT
 from ..shift import require
 
 State = dict[str, np.ndarray]
 """Arrays with one row per simulation. A new episode replaces its rows: state[key][ids] = fresh[key]."""
 
-FOOT = 0.3048
-"""m: MIL-F-8785C counts in feet."""
-LOWEST, HIGHEST = 10 * FOOT, 1000 * FOOT
-"""Altitudes between which MIL-F-8785C's low-altitude model holds, m; beyond them it is held at the nearer end."""
 _NOISE_BLOCK = 64
-_NORMALS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,20 +222,10 @@ class OscillatingWind(_Stream):
 
 @dataclass(frozen=True, kw_only=True)
 class DrydenTurbulence(WindField):
-    """Dryden turbulence of MIL-F-8785C (3.7.2.3 and 3.7.3) below 1000 ft; zero mean: add a mean wind with `WindSum`.
+    """Dryden turbulence of MIL-F-8785C (see `envs.dryden`) below 1000 ft; zero mean: add a mean wind with `WindSum`.
 
-    Along the wind u, across it v and upwards w have the one-sided spectra over the spatial frequency W (rad/m)
-
-        u:  sigma^2 2 L / pi / (1 + (L W)^2)        v, w:  sigma^2 L / pi (1 + 3 (L W)^2) / (1 + (L W)^2)^2
-
-    at the altitude h in ft, with `speed` at 20 ft:
-
-        sigma_w = 0.1 speed, sigma_u = sigma_v = sigma_w / (0.177 + 0.000823 h)^0.4
-        L_w = h,             L_u = L_v = h / (0.177 + 0.000823 h)^1.2
-
-    A vehicle flies through the frozen field at V = |its velocity - the mean wind|, so W = angular frequency / V. White
-    noise through the filters 1 / (1 + T s) and (1 + sqrt(3) T s) / (1 + T s)^2, T = L / V, is discretised exactly:
-    variance and spectrum do not depend on `dt`. Each episode starts in the stationary distribution.
+    A vehicle flies through the frozen field at V = |its velocity - the mean wind|, at its altitude. Each episode starts in the
+    stationary distribution.
 
     Args:
         speed: mean wind at 20 ft (6.1 m), m/s, at least 0. MIL-F-8785C: light 7.7, moderate 15.4, severe 23.2.
@@ -256,19 +242,14 @@ class DrydenTurbulence(WindField):
 
     def start(self, n: int, rngs: Sequence[np.random.Generator]) -> State:
         state = super().start(n, rngs)
-        normals = np.array([rng.standard_normal(_NORMALS) for rng in rngs]).reshape(n, _NORMALS)
-        filters = normals.copy()
-        for k in (1, 3):
-            # The two states of `_second_order` have the variances 1/2 and 1/4 and the covariance 1/4.
-            filters[:, k] = np.sqrt(0.5) * normals[:, k]
-            filters[:, k + 1] = np.sqrt(0.125) * (normals[:, k] + normals[:, k + 1])
+        normals = np.array([rng.standard_normal(dryden.NORMALS) for rng in rngs]).reshape(n, dryden.NORMALS)
         streams = np.empty(n, dtype=object)
         streams[:] = rngs
         return {
             **state,
-            "filters": filters,
+            "filters": dryden.start(normals),
             "stream": streams,
-            "noise": np.zeros((n, _NOISE_BLOCK, _NORMALS)),
+            "noise": np.zeros((n, _NOISE_BLOCK, dryden.NORMALS)),
             "noise_at": np.zeros(n, dtype=np.int64),
         }
 
@@ -283,11 +264,13 @@ class DrydenTurbulence(WindField):
     ) -> np.ndarray:
         at = state["noise_at"][ids] % _NOISE_BLOCK
         for i in ids[at == 0]:
-            state["noise"][i] = state["stream"][i].standard_normal((_NOISE_BLOCK, _NORMALS))
+            state["noise"][i] = state["stream"][i].standard_normal((_NOISE_BLOCK, dryden.NORMALS))
         state["noise_at"][ids] += 1
-        air = np.empty((len(ids), 3))
-        steps = np.full(len(ids), dt)
-        _dryden(self.speed, state["filters"], state["along"], state["noise"], at, ids, position, velocity, steps, air)
+        along, filters = state["along"][ids], state["filters"][ids]
+        travelled = np.linalg.norm(velocity - self.speed * along, axis=1) * dt
+        speed = np.full(len(ids), self.speed)
+        air = dryden.advance(filters, state["noise"][ids, at], speed, position[:, 2], travelled, along)
+        state["filters"][ids] = filters
         return air
 
 
@@ -367,55 +350,3 @@ def wind_from_dict(values: Mapping[str, Any]) -> WindField:
 
 def _require_speed(field: WindField, name: str, value: float) -> None:
     require(bool(np.isfinite(value)) and value >= 0, field, name, value, "in m/s, at least 0")
-
-
-@njit(cache=True)
-def _dryden(
-    speed: float,
-    filters: np.ndarray,
-    along: np.ndarray,
-    noise: np.ndarray,
-    noise_at: np.ndarray,
-    ids: np.ndarray,
-    position: np.ndarray,
-    velocity: np.ndarray,
-    dt: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    for row in range(ids.shape[0]):
-        n = ids[row]
-        normal, x = noise[n, noise_at[row]], filters[n]
-        squared = velocity[row, 2] ** 2
-        for axis in range(2):
-            squared += (velocity[row, axis] - speed * along[n, axis]) ** 2
-        travelled = np.sqrt(squared) * dt[row]
-        altitude = min(max(position[row, 2], LOWEST), HIGHEST) / FOOT
-        ratio = 0.177 + 0.000823 * altitude
-        length_u, length_w = FOOT * altitude / ratio**1.2, FOOT * altitude
-        sigma_w = 0.1 * speed
-        sigma_u = sigma_w / ratio**0.4
-        decay = np.exp(-travelled / length_u)
-        x[0] = decay * x[0] + np.sqrt(1.0 - decay * decay) * normal[0]
-        u = sigma_u * x[0]
-        v = sigma_u * _second_order(x[1:3], travelled / length_u, normal[1:3])
-        out[row, 0] = along[n, 0] * u - along[n, 1] * v
-        out[row, 1] = along[n, 1] * u + along[n, 0] * v
-        out[row, 2] = sigma_w * _second_order(x[3:5], travelled / length_w, normal[3:5])
-
-
-@njit(cache=True)
-def _second_order(x: np.ndarray, step: float, normal: np.ndarray) -> float:
-    """(1 + sqrt(3) s) / (1 + s)^2 in units of T, of unit variance: x0' = -x0 + white noise, x1' = x0 - x1.
-
-    Over `step` (dt / T) the noise adds the covariance q = integral of e^(-2 s) (1, s; s, s^2) from 0 to `step`.
-    """
-    decay = np.exp(-step)
-    q00 = 0.5 * (1.0 - decay * decay)
-    q01 = 0.25 - decay * decay * (0.5 * step + 0.25)
-    q11 = 0.25 - decay * decay * (0.5 * step * step + 0.5 * step + 0.25)
-    first = np.sqrt(q00)
-    second = q01 / first if first > 0.0 else 0.0
-    third = np.sqrt(max(q11 - second * second, 0.0))
-    x[1] = decay * (x[1] + step * x[0]) + second * normal[0] + third * normal[1]
-    x[0] = decay * x[0] + first * normal[0]
-    return np.sqrt(3.0) * x[0] + (1.0 - np.sqrt(3.0)) * x[1]

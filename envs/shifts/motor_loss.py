@@ -8,45 +8,40 @@ from typing import ClassVar
 import numpy as np
 
 from ..plant import Plant
-from ..shift import Shift, require
+from ..shift import Magnitude, PlantShift, World, magnitude
+from .actuator import check_actuator, chosen_actuators, which
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotorLoss(Shift):
-    """Lowers the effectiveness (force per command) of all motors, or of one.
+class MotorLoss(PlantShift):
+    """Lowers the effectiveness (force per command) of all motors, of one, or of any other actuator.
 
     Args:
         fraction: share that is lost, in [0, 1]; 1 is a dead motor.
-        motor: "all", "one" (drawn per episode), or an actuator's index.
+        motor: "all" motors, "one" (drawn per episode), or the name or index of an actuator.
         schedule: when.
 
     Raises:
-        ValueError: a field is out of range.
+        ValueError: a field is out of range, or there is no such actuator.
     """
 
     name: ClassVar[str] = "motor_loss"
+    site: ClassVar[str] = "actuator"
+    changes = ("actuator_gain",)
 
-    fraction: float = 0.4
+    fraction: Magnitude = magnitude(0.4, "share (0.4 loses 40 %)", least=0.0, most=1.0)
     motor: str | int = "all"
-
-    def __post_init__(self) -> None:
-        require(0 <= self.fraction <= 1, self, "fraction", self.fraction, "in [0, 1] (0.4 loses 40 %)")
-        valid = self.motor in ("all", "one") or (isinstance(self.motor, int) and self.motor >= 0)
-        require(valid, self, "motor", self.motor, '"all", "one" or an actuator\'s index')
 
     @property
     def label(self) -> str:
-        which = {"all": "all motors", "one": "one motor"}.get(str(self.motor), f"motor {self.motor}")
-        return f"{which} -{self.fraction:.0%}"
+        return f"{which(self.motor)} " + ("dead" if self.fraction == 1 else f"-{self.text('fraction', '.0%')}")
 
-    def draw(self, rng: np.random.Generator, plant: Plant) -> np.ndarray:
-        if isinstance(self.motor, int) and self.motor >= plant.actuators:
-            raise ValueError(f"MotorLoss.motor is {self.motor}: this vehicle's motors are 0 to {plant.actuators - 1}.")
-        if self.motor == "all":
-            return np.full(plant.actuators, self.fraction)
-        lost = np.zeros(plant.actuators)
-        lost[self.motor if isinstance(self.motor, int) else rng.integers(plant.actuators)] = self.fraction
-        return lost
+    def check(self, world: World) -> None:
+        super().check(world)
+        check_actuator(self, "motor", self.motor, world.plant)
 
-    def apply(self, plant: Plant, ids: np.ndarray, draws: np.ndarray, strength: np.ndarray) -> None:
-        plant.actuator_gain[ids] *= 1 - draws * strength[:, None]
+    def draw(self, rng: np.random.Generator, world: World) -> np.ndarray:
+        return chosen_actuators(rng, self.motor, world.plant) * self.fraction
+
+    def apply(self, plant: Plant, ids: np.ndarray, memory: np.ndarray, strength: np.ndarray) -> None:
+        plant["actuator_gain"][ids] *= 1 - memory * strength[:, None]

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from ..plant import Plant
-from ..shift import Shift, require
+from ..shift import SPREAD, Magnitude, PlantShift, World, magnitude, spread_over
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wind(Shift):
+class Wind(PlantShift):
     """Air that moves at `speed` over the ground; the vehicle's drag follows its velocity relative to the air.
 
     Args:
@@ -26,30 +26,21 @@ class Wind(Shift):
     """
 
     name: ClassVar[str] = "wind"
+    site: ClassVar[str] = "exogenous"
+    changes = ("wind",)
 
-    speed: float = 8.0
-    heading: float | None = None
-    spread: float = 0.1
-
-    def __post_init__(self) -> None:
-        require(np.isfinite(self.speed) and self.speed >= 0, self, "speed", self.speed, "in m/s, at least 0")
-        require(0 <= self.spread < 1, self, "spread", self.spread, "in [0, 1)")
-        require(
-            self.heading is None or bool(np.isfinite(self.heading)),
-            self,
-            "heading",
-            self.heading,
-            "an angle in rad, or None to draw one per episode",
-        )
+    speed: Magnitude = magnitude(8.0, "m/s", least=0.0)
+    heading: Magnitude | None = magnitude(None, "rad")
+    spread: float = magnitude(0.1, SPREAD, least=0.0, below=1.0)
 
     @property
     def label(self) -> str:
-        return f"wind {self.speed:g} m/s"
+        return f"wind {self.text('speed')} m/s"
 
-    def draw(self, rng: np.random.Generator, plant: Plant) -> np.ndarray:
-        speed = self.speed * rng.uniform(1 - self.spread, 1 + self.spread)
+    def draw(self, rng: np.random.Generator, world: World) -> np.ndarray:
+        speed = spread_over(rng, self.speed, self.spread)
         heading = rng.uniform(-np.pi, np.pi) if self.heading is None else self.heading
         return np.array([speed * np.cos(heading), speed * np.sin(heading), 0.0])
 
-    def apply(self, plant: Plant, ids: np.ndarray, draws: np.ndarray, strength: np.ndarray) -> None:
-        plant.wind[ids] += draws * strength[:, None]
+    def apply(self, plant: Plant, ids: np.ndarray, memory: np.ndarray, strength: np.ndarray) -> None:
+        plant["wind"][ids] += memory * strength[:, None]

@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
 import undrift
+import undrift.envs
 from undrift.agents import cli
 from undrift.agents.episode import Episode
 from undrift.agents.run import Run
-from undrift.envs import SHIFTS, Abrupt, MotorLoss, Wind
+from undrift.envs import SCHEDULES, SHIFTS, Abrupt, Always, Cyclic, MotorLoss, Scenario, Wind
 
 
 def run_cli(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
@@ -59,13 +62,18 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (("train", "--seed", "100"), "0 to 99"),
         (("evaluate", "reference", "--seed", "1000"), "from 10000 on"),
         (("oracle", "absent", "--shift", "wind"), "reference"),
-        (("oracle", "reference", "--shift", "meteor"), "motor_loss, payload, wind"),
+        (("oracle", "reference", "--shift", "meteor"), "payload, push,"),
         (("evaluate", "absent"), "reference"),
         (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, observer"),
-        (("evaluate", "reference", "--shift", "meteor"), "motor_loss, payload, wind"),
+        (("evaluate", "reference", "--shift", "meteor"), "payload, push,"),
         (("evaluate", "reference", "--shift", "wind:colour=1"), "speed"),
         (("evaluate", "reference", "--shift", "wind:8"), "wind:speed=8"),
         (("evaluate", "reference", "--shift", "wind:speed=-1"), "at least 0"),
+        (("evaluate", "reference", "--shift", "wind@sometimes"), "random_onset"),
+        (("evaluate", "reference", "--shift", "bank"), "'bank'"),
+        (("evaluate", "reference", "--suite", "drone-cure"), "drone-core"),
+        (("evaluate", "reference", "--suite", "drone-core", "--shift", "wind"), "not both"),
+        (("evaluate", "reference", "--suite", "car-core"), "CarTrack"),
         (("render", "absent.npz"), "absent.npz"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -104,6 +112,11 @@ def test_a_shift_is_written_by_name_and_fields() -> None:
     assert cli.parse_shift("wind:speed=6,heading=0.5", 2.0) == Wind(speed=6, heading=0.5, schedule=Abrupt(2.0))
     assert cli.parse_shift("motor_loss:motor=one", 5.0) == MotorLoss(motor="one", schedule=Abrupt(5.0))
     assert cli.parse_shift("motor_loss:motor=2", 5.0) == MotorLoss(motor=2, schedule=Abrupt(5.0))
+
+
+def test_a_schedule_is_written_behind_the_shift() -> None:
+    assert cli.parse_shift("wind@always", 5.0) == Wind(schedule=Always())
+    assert cli.parse_shift("wind:speed=3@cyclic:at=2,period=4", 5.0) == Wind(speed=3, schedule=Cyclic(at=2, period=4))
 
 
 @pytest.mark.parametrize("name", sorted(SHIFTS))
@@ -194,3 +207,36 @@ def test_the_doctor_fails_without_something_essential(
     code, output, _ = run_cli(capsys, "doctor")
     assert code == 1
     assert "FAIL training" in output and "pip install --force-reinstall torch" in output
+
+
+def test_a_suite_is_flown_by_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breeze = Scenario(
+        "breeze", "undrift/DroneTrack-v0", {"episode_s": 3.0}, (Wind(speed=3.0, schedule=Abrupt(2.0)),), "wind", 1
+    )
+    suite = {"name": "mine", "description": "one breeze", "scenarios": [breeze.to_dict()]}
+    (tmp_path / "mine.json").write_text(json.dumps(suite))
+    words = ("--suite", tmp_path / "mine.json", "--adapter", "frozen", "--episodes", "2", "--out", tmp_path / "out")
+    assert run_cli(capsys, "evaluate", "reference", *words)[0] == 0
+    assert {row.name for row in (tmp_path / "out" / "episodes").iterdir()} == {"breeze", "no-shift"}
+
+
+def test_the_shifts_are_listed_with_their_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = run_cli(capsys, "shifts", "list")
+    assert code == 0
+    assert all(f"  {name} " in output for name in SHIFTS)
+    assert all(schedule in output for schedule in SCHEDULES)
+
+
+def test_a_shift_is_shown_with_fields_courses_and_a_line_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = run_cli(capsys, "shifts", "show", "wind", "--schedule", "pulse:at=4.5,duration=9")
+    assert code == 0
+    assert "at least 0 m/s" in output and "fits undrift/DroneTrack-v0" in output
+    drawn = next(line for line in output.splitlines() if line.startswith("pulse"))
+    assert drawn == f"pulse        |{' ' * 15}{'█' * 30}{' ' * 15}|"
+    line = output.splitlines()[-1]
+    names: dict[str, Any] = {"gymnasium": gymnasium} | vars(undrift.envs)
+    exec(line, names)  # noqa: S102 - that is the test
+    assert names["env"].reset(seed=0)[1]["shift"] == [0.0]
+    names["env"].close()

@@ -10,13 +10,19 @@ import pytest
 from undrift.agents.run import Run
 from undrift.agents.training import Recipe, print_progress, torch_threads, train
 from undrift.agents.vec_env import BatchVecEnv
-from undrift.envs import make_batch
+from undrift.envs import RandomOnset, Wind, make_batch
+from undrift.envs.shifts import shift_to_dict
 
 
 def small_recipe() -> Recipe:
     recipe = Recipe.load("DroneTrack")
     ppo = recipe.ppo | {"n_steps": 16, "seq_len": 16, "batch_size": 128, "n_epochs": 1}
     return dataclasses.replace(recipe, n_envs=16, total_timesteps=1024, ppo=ppo)
+
+
+def json_of(recipe: Recipe) -> Recipe:
+    """The recipe with lists in place of tuples, as a file gives it back."""
+    return Recipe.from_dict(json.loads(json.dumps(dataclasses.asdict(recipe))))
 
 
 @pytest.fixture(scope="module")
@@ -65,21 +71,64 @@ def test_the_same_recipe_and_seed_train_to_the_same_bits(runs):
     assert trained(5) == Run.load(runs[0] / "a").policy.sha256 != trained(6)
 
 
-def test_a_recipe_can_begin_with_imitation_of_the_expert(runs, tmp_path):
-    recipe = dataclasses.replace(small_recipe(), imitation={"total_timesteps": 512})
-    train(recipe, tmp_path / "imitating", seed=5)
-    run = Run.load(tmp_path / "imitating")
+@pytest.fixture(scope="module")
+def special(tmp_path_factory):
+    """A run whose recipe begins with imitation, in randomised wind, and the recipe."""
+    gale = Wind(speed=(2.0, 6.0), schedule=RandomOnset(earliest=0.0, latest=3.0))
+    own = {"imitation": {"total_timesteps": 512}, "randomised": [shift_to_dict(gale)]}
+    recipe = dataclasses.replace(small_recipe(), **own)
+    folder = train(recipe, tmp_path_factory.mktemp("runs") / "special", seed=5)
+    return Run.load(folder), recipe
+
+
+def test_a_recipe_can_begin_with_imitation_of_the_expert(runs, special):
+    run, recipe = special
     with (run.folder / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["steps"]) for row in rows] == [256, 512, 768, 1024]
     assert np.all(np.diff([float(row["seconds"]) for row in rows]) > 0)
-    assert Recipe.from_dict(run.config["recipe"]) == recipe
+    assert Recipe.from_dict(run.config["recipe"]) == json_of(recipe)
     assert run.policy.sha256 != Run.load(runs[0] / "a").policy.sha256
 
 
-def test_a_recipe_that_does_not_speak_of_imitation_begins_without():
+def test_a_run_trained_under_random_shifts_says_so_and_with_which_ranges(runs, special):
+    assert (special[0].kind, Run.load(runs[0] / "a").kind) == ("domain-randomised", "nominal")
+    assert special[0].config["recipe"]["randomised"][0]["speed"] == [2.0, 6.0]
+
+
+def test_every_simulation_draws_its_own_from_the_ranges_of_a_recipe():
+    gale = Wind(speed=(2.0, 6.0), spread=0.0, schedule=RandomOnset(earliest=0.5, latest=1.0))
+    batch = dataclasses.replace(small_recipe(), randomised=[shift_to_dict(gale)]).env(seed=0).batch
+    batch.reset()
+    assert not batch.plant["wind"].any()
+    speeds = []
+    for _ in range(52):
+        batch.step(np.zeros((16, 4)))
+        speeds.append(np.linalg.norm(batch.plant["wind"], axis=1))
+    onsets = (np.array(speeds) > 0).argmax(axis=0) * batch.dt
+    assert onsets.min() >= 0.5 and len(np.unique(onsets)) > 5
+    assert speeds[-1].min() > 2.0 and speeds[-1].max() < 6.0 and np.ptp(speeds[-1]) > 2.0
+
+
+@pytest.mark.parametrize("name", ["CarTrackRandomised", "DroneTrackRandomised"])
+def test_the_randomised_recipes_build_their_environments(name):
+    env = dataclasses.replace(Recipe.load(name), n_envs=4).env(seed=0)
+    env.reset()
+    assert len(np.unique(env.batch.plant.values["mass"])) == 4
+    assert np.isfinite(env.step(np.zeros((4, len(env.batch.action_names))))[0]).all()
+
+
+def test_a_recipe_with_an_unknown_shift_is_refused_before_anything_is_written(tmp_path):
+    recipe = dataclasses.replace(small_recipe(), randomised=[{"name": "storm"}])
+    with pytest.raises(ValueError, match="unknown shift 'storm'"):
+        train(recipe, tmp_path / "run", seed=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("field", ["imitation", "randomised"])
+def test_a_recipe_that_does_not_speak_of_what_is_optional_does_without(field):
     data = dataclasses.asdict(small_recipe())
-    del data["imitation"]
+    del data[field]
     assert Recipe.from_dict(data) == small_recipe()
 
 

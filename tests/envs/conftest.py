@@ -1,4 +1,6 @@
-"""Pictures to look at: views that are closed in the end, and where in them a place of the world is. Pages to read."""
+"""Where shifts are at home. Pictures to look at: views that are closed in the end, and where in them a place of the world is.
+Pages to read.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from undrift.envs import SHIFTS, BatchEnv, Shift, make_batch
 from undrift.envs.drawing import DrawingUnavailable
 from undrift.envs.rendering import View
 
 Look = Callable[..., View]
 DOCS = Path(__file__).parents[2] / "docs"
+CAR_SHIFTS = ("bank", "brake_loss", "flat_tyre", "friction", "friction_patches", "slope")
+FOREIGN_SHIFTS = ("attribute", "joint_damping", "joint_friction")
+"""Those that show in none of our environments."""
+NATIVE_SHIFTS = tuple(name for name in SHIFTS if name not in FOREIGN_SHIFTS)
+
+
+def at_home(name: str, num_envs: int, *shifts: Shift) -> BatchEnv:
+    """An environment that shows the shift called `name`, with `shifts` in it."""
+    return make_batch("CarTrack" if name in CAR_SHIFTS else "DroneTrack", num_envs, shifts=shifts)
 
 
 @pytest.fixture

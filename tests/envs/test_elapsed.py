@@ -110,5 +110,5 @@ def test_what_cannot_tell_time_is_refused():
     class Timeless(Uneven):
         dt = None
 
-    with pytest.raises(ValueError, match="neither dt nor render_fps.*give period"):
+    with pytest.raises(ValueError, match="neither dt nor render_fps.*give the duration of a step"):
         ElapsedTime(Timeless(CLOCK))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from undrift.agents import Episode, Run, evaluate
+from undrift.agents import Episode, Run, evaluate, summarize
 from undrift.agents.evaluation.evaluate import slug
 from undrift.envs import Abrupt, Payload, Scenario
 
@@ -44,6 +44,27 @@ def test_an_unknown_adapter_is_refused_before_anything_flies_or_is_written(tmp_p
     with pytest.raises(ValueError, match="the adapters are"):
         evaluate([RUN], ["frozen", "magic"], SCENARIOS, SEEDS[:2], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+RANDOMISED = dataclasses.replace(RUN, config=RUN.config | {"kind": "domain-randomised"})
+
+
+def test_a_randomised_run_flown_alone_is_its_own_base(tmp_path):
+    alone = evaluate([RANDOMISED], ["frozen", "observer"], SCENARIOS, SEEDS[:2], tmp_path / "alone")
+    rows = summarize(alone)
+    assert [row["controller"] for row in rows] == 2 * ["frozen", "observer"]
+    nominal = evaluate([RUN], ["frozen", "observer"], SCENARIOS, SEEDS[:2], tmp_path / "nominal")
+    figures = ("rmse_cm", "difference_cm", "harmed")
+    assert [[row[f] for f in figures] for row in rows] == [[row[f] for f in figures] for row in summarize(nominal)]
+
+
+def test_beside_a_nominal_run_of_its_seed_a_randomised_one_is_compared_with_that(tmp_path):
+    episodes = evaluate([RUN, RANDOMISED], ["frozen", "observer"], SCENARIOS[1:], SEEDS[:2], tmp_path / "both")
+    controllers = [row["controller"] for row in summarize(episodes)]
+    assert controllers == ["frozen", "domain-randomised", "observer", "observer on domain-randomised"]
+    other = dataclasses.replace(RANDOMISED, config=RANDOMISED.config | {"seed": 3})
+    with pytest.raises(ValueError, match=r"domain-randomised runs have training seeds \[3\], the nominal ones \[0\]"):
+        evaluate([RUN, other], ["frozen"], SCENARIOS[1:], SEEDS[:2], tmp_path / "odd")
 
 
 def test_runs_of_the_same_training_seed_are_refused(tmp_path):

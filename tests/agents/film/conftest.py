@@ -14,7 +14,7 @@ from undrift.agents.film import FilmUnavailable, Take
 from undrift.agents.film.scene import Stage
 from undrift.envs import Abrupt, BatchEnv, MotorLoss, Payload, Shift, Wind, make_batch
 from undrift.envs.driving.controllers import PreviewController, StanleyController
-from undrift.envs.scenario import shift_to_dict
+from undrift.envs.shifts import shift_to_dict
 
 ONSET_S = 1.5
 SHIFTS: dict[str, tuple[Shift, ...]] = {

@@ -1,10 +1,15 @@
 """A wide plane with a road drawn on it, for what concerns the car alone."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
+from undrift.envs import Always
 from undrift.envs.driving.base import SENSORS, CarEnv
 from undrift.envs.driving.road import Road
+from undrift.envs.shift import PlantShift
 from undrift.envs.signals import Signals
 
 START = 100.0
@@ -40,6 +45,33 @@ def straight(length=4000.0, curvature=0.0, half_width=1000.0, friction=1.0, clos
     one = np.ones(len(station))
     friction = friction * one
     return Road(np.stack([x, y], axis=1), heading, curvature * one, half_width * one, friction, 3 * one, 1.0, closed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed(PlantShift):
+    """Gives parameters of the plant these values."""
+
+    name = "fixed"
+    site = "model"
+    label = "fixed"
+
+    values: Mapping[str, object]
+
+    @property
+    def changes(self):
+        return tuple(self.values)
+
+    def draw(self, rng, world):
+        return np.zeros(0)
+
+    def apply(self, plant, ids, memory, strength):
+        for name, value in self.values.items():
+            plant[name][ids] = value
+
+
+def fixed(**parameters):
+    """Shifts that give parameters of the plant other values from the first step on."""
+    return (Fixed(values=parameters, schedule=Always()),)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from undrift.envs import Abrupt, Payload, Wind
+from undrift.envs import Abrupt, Always, Bank, FlatTyre, Friction, FrictionPatches, GustyWind, Payload, Wind
 from undrift.envs.driving.base import SENSORS
 from undrift.envs.driving.road import Road
 from undrift.envs.driving.vehicle import CARS
@@ -124,15 +124,17 @@ EVERYTHING = {
     "noise": 1.0,
     "sensors": {"heading_error": (0.01, 0.02)},
     "clock": {"jitter": 0.4, "missed": 0.1},
-    "randomise": {
-        "friction_front": (0.4, 1.0),
-        "wheel_friction": (0.7, 1.0),
-        "payload": (0.0, 1.0),
-        "payload_place": (-0.1, 0.1),
-        "bank": (-0.1, 0.1),
-    },
     "pace": (0.5, 1.0),
-    "shifts": (Wind(schedule=Abrupt(0.5)), Payload(schedule=Abrupt(1.0))),
+    "shifts": (
+        Friction(factor=(0.4, 1.0), where="front", schedule=Always()),
+        FlatTyre(wheel="all", schedule=Abrupt(1.5)),
+        FrictionPatches(factor=(0.5, 1.0), schedule=Always()),
+        Payload(fraction=(0.0, 0.3), forward=(-0.1, 0.1), schedule=Always()),
+        Bank(angle=(-0.1, 0.1), schedule=Always()),
+        GustyWind(schedule=Abrupt(0.3)),
+        Wind(schedule=Abrupt(0.5)),
+        Payload(schedule=Abrupt(1.0)),
+    ),
 }
 
 
@@ -163,7 +165,8 @@ def test_an_episode_leaves_nothing_to_the_next(plane):
 
 def test_randomising_the_plant_changes_neither_noise_nor_pace(plane):
     plain = plane(2, noise=1.0, pace=(0.5, 1.0))
-    drawn = plane(2, noise=1.0, pace=(0.5, 1.0), randomise={"payload": (0.0, 1.0)})
+    drawn = plane(2, noise=1.0, pace=(0.5, 1.0), shifts=(Payload(fraction=(0.0, 0.3), schedule=Always()),))
+    assert len(np.unique(drawn.plant.values["mass"])) == 2
     np.testing.assert_array_equal(plain.reset([3, 4]), drawn.reset([3, 4]))
     np.testing.assert_array_equal(plain.pace, drawn.pace)
 

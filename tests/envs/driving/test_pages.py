@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from undrift.envs import make_shift
 from undrift.envs.driving.base import SENSORS
 from undrift.envs.driving.physics import action_ranges
 from undrift.envs.driving.plant import PARAMETERS
 from undrift.envs.driving.vehicle import CARS, GRAVITY, load_car
 
-from ..conftest import DOCS, quoted, rows, section
+from ..conftest import CAR_SHIFTS, DOCS, quoted, rows, section
 
 INDEX = (DOCS / "driving" / "index.md").read_text()
 
@@ -46,8 +47,16 @@ def test_what_an_action_of_one_asks_for_is_the_vehicles(name):
     ]
 
 
-def test_the_sensors_and_the_parameters_are_all_told():
+def test_the_sensors_are_all_told():
     told = {quoted(row[0])[0]: (float(row[2]), float(row[3])) for row in rows(section(INDEX, "Sensors"))}
     assert told == SENSORS
-    told = {quoted(row[0])[0]: (row[1].split(",")[0], float(row[2])) for row in rows(section(INDEX, "Randomisation"))}
-    assert told == {name: (parameter.unit, parameter.nominal) for name, parameter in PARAMETERS.items()}
+
+
+def test_the_shifts_of_cars_are_told_with_what_they_do_by_default():
+    told = {quoted(row[0])[0]: row[2] for row in rows(section(INDEX, "Shifts"))}
+    assert told == {name: make_shift(name).label for name in CAR_SHIFTS}
+
+
+def test_the_parameters_are_all_told():
+    told = {quoted(row[0])[0]: (row[1], row[2], float(row[3])) for row in rows(section(INDEX, "Parameters"))}
+    assert told == {name: (str(max(p.count, 1)), p.unit, p.nominal) for name, p in PARAMETERS.items()}

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from undrift.envs import Always, Wind
+from undrift.envs import Always, Bank, Friction, Slope, Wind
 from undrift.envs.driving.physics import action_ranges
 from undrift.envs.driving.vehicle import CARS, load_car
 from undrift.envs.vehicle import GRAVITY
+
+from .conftest import fixed
 
 MODERATE = {"f1tenth": 3.0, "sedan": 15.0}
 FAST = {"f1tenth": 6.0, "sedan": 28.0}
@@ -27,11 +29,15 @@ def free(name, **changes):
 
 
 def everywhere(friction):
-    return {"friction_front": (friction, friction), "friction_rear": (friction, friction)}
+    return (Friction(factor=friction, spread=0.0, schedule=Always()),)
 
 
-def fixed(**parameters):
-    return {name: (value, value) for name, value in parameters.items()}
+def bank(angle):
+    return Bank(angle=angle, either_side=False, spread=0.0, schedule=Always())
+
+
+def slope(angle, direction=0.0):
+    return Slope(angle=angle, direction=direction, spread=0.0, schedule=Always())
 
 
 def effective_mass(car):
@@ -71,7 +77,7 @@ def test_the_lateral_acceleration_reaches_the_friction_limit_and_stays_within(pl
     env = plane(
         vehicle=free(name, stiffness_front=0.9 * stiffness, steering_range=0.3, max_steering=0.3),
         speed=0.8 * FAST[name],
-        randomise=everywhere(friction),
+        shifts=everywhere(friction),
     )
     limit, reached = friction * car.friction_front * GRAVITY, 0.0
     for wound in np.linspace(0.0, 1.0, 80):
@@ -90,7 +96,7 @@ def test_braking_shared_as_the_loads_takes_the_distance_of_the_friction_limit(pl
     car, share = load_car(name), 0.97
     force = share * friction * car.friction_front * car.weight
     brakes = {"mass_height": 0.0, "brake_front": car.rear_axle / car.wheelbase, "max_brake_force": force}
-    env = plane(vehicle=free(name, **brakes), speed=FAST[name], randomise=everywhere(friction))
+    env = plane(vehicle=free(name, **brakes), speed=FAST[name], shifts=everywhere(friction))
     way = go(env, 0.0, -1.0, 1.3 * FAST[name] / (friction * GRAVITY))[-1, 3] - 100.0
     distance = FAST[name] ** 2 / (2 * force / effective_mass(env.vehicle))
     assert way == pytest.approx(distance, rel=0.05)
@@ -181,21 +187,19 @@ def test_coasting_slows_by_rolling_resistance_and_drag(plane, name):
 
 @pytest.mark.parametrize("name", CARS)
 def test_downhill_it_rolls_off_as_gravity_and_the_wheels_say(plane, name):
-    slope = 0.05
-    env = plane(vehicle=free(name), randomise=fixed(slope=slope, slope_direction=np.pi))
+    angle = 0.05
+    env = plane(vehicle=free(name), shifts=(slope(angle, np.pi),))
     speed = go(env, 0.0, 0.0, 1.0)[-1, 0]
-    expected = env.vehicle.weight * np.sin(slope) / effective_mass(env.vehicle)
+    expected = env.vehicle.weight * np.sin(angle) / effective_mass(env.vehicle)
     assert speed == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("name", CARS)
-@pytest.mark.parametrize(
-    "tilt", [{"bank": 0.15}, {"slope": 0.15, "slope_direction": 0.0}, {"bank": -0.3, "slope": 0.1}]
-)
+@pytest.mark.parametrize("tilt", [(bank(0.15),), (slope(0.15),), (bank(-0.3), slope(0.1))])
 def test_parked_on_a_tilted_road_it_settles_on_its_tyres_and_stays(plane, name, tilt):
-    env = plane(vehicle=name, randomise=fixed(**tilt))
+    env = plane(vehicle=name, shifts=tilt)
     rows = go(env, 0.0, -1.0, 2.0)
-    give = env.vehicle.relaxation_length * max(np.sin(abs(angle)) for angle in tilt.values()) / 8.0
+    give = env.vehicle.relaxation_length * max(np.sin(abs(shift.angle)) for shift in tilt) / 8.0
     assert np.hypot(rows[-1, 3] - 100.0, rows[-1, 4]) < give
     assert np.abs(rows[-50:, :3]).max() < 1e-4
     later = go(env, 0.0, -1.0, 4.0)
@@ -207,7 +211,7 @@ def test_parked_on_a_tilted_road_it_settles_on_its_tyres_and_stays(plane, name, 
 def test_on_a_bank_it_goes_straight_where_its_axles_share_the_slip(plane, name):
     """Rolling across the bank both axles bear g sin(bank): at equal B C μ, at one slip angle, without yaw."""
     stiffness = load_car(name).stiffness_rear
-    env = plane(vehicle=free(name, stiffness_front=stiffness), speed=MODERATE[name], randomise=fixed(bank=0.05))
+    env = plane(vehicle=free(name, stiffness_front=stiffness), speed=MODERATE[name], shifts=(bank(0.05),))
     forward, left, yaw_rate, *_ = go(env, 0.0, 0.0, 1.0)[-1]
     needed = np.tan(0.05) / (env.vehicle.friction_front * stiffness * env.vehicle.tyre_shape)
     assert left / forward == pytest.approx(-needed, rel=0.02)
@@ -219,7 +223,7 @@ def test_on_ice_a_side_wind_pushes_and_turns_as_its_drag_says(plane, name):
     air = 12.0
     wind = Wind(speed=air, heading=np.pi / 2, spread=0.0, schedule=Always())
     car = load_car(name).to_dict() | {"drag_centre": 0.3 * load_car(name).wheelbase}
-    env = plane(vehicle=car, randomise=everywhere(0.0), shifts=(wind,))
+    env = plane(vehicle=car, shifts=(*everywhere(0.0), wind))
     go(env, 0.0, 0.0, 0.1)
     force = env.vehicle.drag[1] * (air - 0.5 * env.qvel[0, 1]) ** 2
     grip = 0.001 * env.vehicle.friction_front * GRAVITY
@@ -253,7 +257,7 @@ def test_the_servo_follows_with_its_lag_and_at_its_rate_and_no_further_than_its_
     env = plane(vehicle=name)
     go(env, car.steering_range, 0.0, 2 * env.dt)
     assert env.steering[0] == pytest.approx(2 * env.dt * car.steering_rate, rel=1e-9)
-    env = plane(vehicle=name, randomise=fixed(steering_gain=10.0))
+    env = plane(vehicle=name, shifts=fixed(actuator_gain=[10.0, 1.0]))
     go(env, car.steering_range, 0.0, 2.0)
     assert env.steering[0] == pytest.approx(car.max_steering, rel=1e-3)
 

@@ -223,9 +223,9 @@ def test_nominal_drag_is_that_of_the_physics(name):
     qpos, qvel = np.zeros((1, 7)), np.concatenate([speed, np.zeros((1, 3))], axis=1)
     qpos[0, 3:] = attitude.as_quat(scalar_first=True)
     hover, applied = np.full((1, 4), vehicle.weight / 4), np.zeros((1, 6))
-    one, still = np.ones((1, 4)), np.zeros((1, 3))
+    plant, still = make_batch("DroneTrack", vehicle=name).plant.values, np.zeros((1, 3))
     physics.drive(
-        np.array([0]), 1, np.zeros((1, 4)), physics.constants(vehicle), qpos, qvel, hover, one, still, np.ones(1),
+        np.array([0]), 1, np.zeros((1, 4)), physics.constants(vehicle), qpos, qvel, hover, plant, still, np.ones(1),
         0.004, False, False, np.zeros((1, 4)), applied,
     )  # fmt: skip
     expected = still_air_drag(vehicle, speed, attitude.as_matrix()[None])
