@@ -7,8 +7,8 @@ export TORCH_INDEX
 BIN := .venv/bin
 DEV := .venv/.dev-installed
 BENCH := .venv/.bench-installed
-# memory_tasks takes hours: run it by itself
-BENCHMARKS := $(filter-out memory_tasks,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[!_]*.py)))
+# memory_tasks takes hours, suites half an hour: run them by themselves
+BENCHMARKS := $(filter-out memory_tasks suites,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[!_]*.py)))
 
 .PHONY: setup demo test test-long lint bench clean
 .DEFAULT_GOAL := setup

@@ -183,7 +183,7 @@ def versions() -> dict[str, str]:
 
     Reads package metadata and imports none of the libraries.
     """
-    libraries = ("mujoco", "torch", "numpy", "stable_baselines3", "numba")
+    libraries = ("mujoco", "gymnasium", "torch", "numpy", "stable_baselines3", "numba")
     found = {"undrift": __version__, "python": platform.python_version()}
     return found | {name: _installed_version(name) for name in libraries} | {"machine": machine()}
 

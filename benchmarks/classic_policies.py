@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import torch
 from _report import Row, arguments, report
 from stable_baselines3 import PPO
@@ -142,7 +141,7 @@ def train(task: Task, seed: int, folder: Path) -> None:
         "steps": model.num_timesteps,
         "cpu_minutes": round(spent / 60, 2),
         "return": fly(peer, task),
-        "versions": versions() | {"gymnasium": gymnasium.__version__},
+        "versions": versions(),
     }
     peer.save(folder, facts)
 

@@ -171,7 +171,17 @@ def test_facts_that_json_does_not_know_are_refused_before_anything_is_written(tm
 def test_versions_name_what_is_installed_without_importing_it() -> None:
     found = versions()
     assert found["numpy"] == np.__version__ and found["mujoco"] == metadata.version("mujoco")
-    assert set(found) == {"undrift", "python", "mujoco", "torch", "numpy", "stable_baselines3", "numba", "machine"}
+    assert set(found) == {
+        "undrift",
+        "python",
+        "mujoco",
+        "gymnasium",
+        "torch",
+        "numpy",
+        "stable_baselines3",
+        "numba",
+        "machine",
+    }
     assert "cores" in machine()
     code = (
         "import sys, undrift.agents.episode as e; e.versions(); print({'torch', 'mujoco', 'numba'} & set(sys.modules))"
