@@ -140,8 +140,10 @@ class Drift:
         """What the simulations `ids` measure at `time` [n] s in place of `measured` [n, C]."""
         for k, shift in self._sensing:
             has = slice(None) if isinstance(self._rows[k], slice) else self._member[ids, k]
-            rows, seen = ids[has], measured.copy()
-            memory, normals = self._memory[k][rows], self._normals[k].next(rows)
+            # All rows are a slice: views, and no copies.
+            rows = self._rows[k] if np.array_equal(ids, self._all) else ids[has]
+            memory, seen = self._memory[k][rows], measured.copy()
+            normals = self._normals[k].next(ids[has])
             seen[has] = shift.measure(memory, self.strength[rows, k], normals, time[has], measured[has])
             self._memory[k][rows], measured = memory, seen
         return measured

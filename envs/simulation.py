@@ -267,7 +267,9 @@ class BatchEnv(ABC):
         if self.clock is None and not self.drift.distorts_clock:
             yield from (self._all for _ in range(self.substeps))
         else:
-            yield from (np.flatnonzero(lengths > k) for k in range(int(lengths.max())))
+            shortest, longest = int(lengths.min()), int(lengths.max())
+            yield from (self._all for _ in range(shortest))
+            yield from (np.flatnonzero(lengths > k) for k in range(shortest, longest))
 
 
 class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
