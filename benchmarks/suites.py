@@ -131,19 +131,19 @@ def page(rows: list[Row]) -> str:
         parts += [f"## {suite}", "", load_suite(suite).description, ""]
         for policy in dict.fromkeys(row["policy"] for row in of_suite):
             parts += [f"### {policy if classic else f'{policy} policy'}", ""]
-            parts += [f"| scenario | what shifts | {unit} | cost [95 %] | crashed |", "|---|---|---|---|---|"]
+            parts += [f"| scenario | {unit} | cost [95 %] | crashed |", "|---|---|---|---|"]
             parts += [_line(row, classic) for row in of_suite if row["policy"] == policy]
             parts.append("")
     return "\n".join(parts)
 
 
 def _line(row: Row, classic: bool) -> str:
-    digits = 0 if classic else 1
+    digits = 0 if classic else 2
     value = row["return"] if classic else row["rmse_cm"]
     cost = f"{row['cost']:+.{digits}f} [{row['cost_low']:.{digits}f}, {row['cost_high']:.{digits}f}]"
     mark = "" if row["tells"] or not row["severity"] else " (no change)"
     shown = cost + mark if row["severity"] else ""
-    return f"| {row['scenario']} | {row['label']} | {value:.{digits}f} | {shown} | {row['crashed_percent']:.0f} % |"
+    return f"| {row['scenario']} | {value:.{digits}f} | {shown} | {row['crashed_percent']:.0f} % |"
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ class Shift(ABC):
         }
         return replace(self, **numbers) if numbers else self
 
-    def text(self, name: str, spec: str = "g") -> str:
+    def text(self, name: str, spec: str = ".3g") -> str:
         """A magnitude as a label shows it; a range as "0.1 to 0.3"."""
         value = getattr(self, name)
         return " to ".join(format(end, spec) for end in value) if isinstance(value, tuple) else format(value, spec)

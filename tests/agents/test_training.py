@@ -10,8 +10,8 @@ import pytest
 from undrift.agents.run import Run
 from undrift.agents.training import Recipe, print_progress, torch_threads, train
 from undrift.agents.vec_env import BatchVecEnv
-from undrift.envs import RandomOnset, Wind, make_batch
-from undrift.envs.shifts import shift_to_dict
+from undrift.envs import RandomOnset, Wind, load_suite, make_batch
+from undrift.envs.shifts import shift_from_dict, shift_to_dict
 
 
 def small_recipe() -> Recipe:
@@ -183,3 +183,30 @@ def test_progress_tells_how_far_how_good_and_how_long(capsys):
     print_progress(row, 3_000_000)
     line = capsys.readouterr().out
     assert "1.50 of 3.00 M steps" in line and "12.3 cm" in line and "20,000 steps/s" in line and "75 s left" in line
+
+
+@pytest.mark.parametrize(
+    ("recipe", "suites"),
+    [
+        ("DroneTrackRandomised", ("drone-core", "drone-timing", "drone-severe")),
+        ("CarTrackRandomised", ("car-core", "car-severe")),
+    ],
+)
+def test_the_hardest_of_each_family_of_a_suite_lies_outside_what_is_trained_for(recipe, suites):
+    trained = [shift_from_dict(values) for values in Recipe.load(recipe).randomised]
+    hardest = [scenario for suite in suites for scenario in load_suite(suite).scenarios if scenario.severity == 3]
+    assert hardest
+    within = [s.name for s in hardest if all(any(covers(t, shift) for t in trained) for shift in s.shifts)]
+    assert not within
+
+
+def covers(trained, shift):
+    """Whether every magnitude of the shift lies in the ranges that are trained for, spread apart."""
+    if type(trained) is not type(shift):
+        return False
+    magnitudes = [f.name for f in dataclasses.fields(shift) if f.metadata and f.name != "spread"]
+    pairs = [(np.atleast_1d(getattr(trained, name)), np.atleast_1d(getattr(shift, name))) for name in magnitudes]
+    return all(
+        None in known or None in flown or (min(known) <= min(flown) and max(flown) <= max(known))
+        for known, flown in pairs
+    )
