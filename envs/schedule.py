@@ -81,13 +81,11 @@ class Always(Schedule):
 
 
 @dataclass(frozen=True)
-class Abrupt(Schedule):
-    """Nothing before `at`, full strength from then on."""
-
-    name: ClassVar[str] = "abrupt"
+class _From(Schedule):
+    """What sets in at a known time."""
 
     at: float = 5.0
-    """Onset, s."""
+    """Onset, or that of the first of several, s."""
 
     def __post_init__(self) -> None:
         self._require_time("at")
@@ -95,78 +93,67 @@ class Abrupt(Schedule):
     @property
     def onset(self) -> float:
         return self.at
+
+
+@dataclass(frozen=True)
+class Abrupt(_From):
+    """Nothing before `at`, full strength from then on."""
+
+    name: ClassVar[str] = "abrupt"
 
     def strength(self, time: np.ndarray, times: np.ndarray) -> np.ndarray:
         return (time >= self.at - _SLACK).astype(float)
 
 
 @dataclass(frozen=True)
-class Ramp(Schedule):
+class Ramp(_From):
     """Nothing before `at`, then linearly up to full strength within `duration`, which stays."""
 
     name: ClassVar[str] = "ramp"
 
-    at: float = 5.0
-    """Onset, s."""
     duration: float = 5.0
     """From nothing to full strength, s."""
 
     def __post_init__(self) -> None:
-        self._require_time("at")
+        super().__post_init__()
         self._require_duration("duration")
-
-    @property
-    def onset(self) -> float:
-        return self.at
 
     def strength(self, time: np.ndarray, times: np.ndarray) -> np.ndarray:
         return np.clip((time - self.at) / self.duration, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
-class Pulse(Schedule):
+class Pulse(_From):
     """Full strength from `at` for `duration`, nothing before and after: a step up and down."""
 
     name: ClassVar[str] = "pulse"
 
-    at: float = 5.0
-    """Onset, s."""
     duration: float = 5.0
     """How long it lasts, s."""
 
     def __post_init__(self) -> None:
-        self._require_time("at")
+        super().__post_init__()
         self._require_duration("duration")
-
-    @property
-    def onset(self) -> float:
-        return self.at
 
     def strength(self, time: np.ndarray, times: np.ndarray) -> np.ndarray:
         return ((time >= self.at - _SLACK) & (time < self.at + self.duration - _SLACK)).astype(float)
 
 
 @dataclass(frozen=True)
-class Cyclic(Schedule):
+class Cyclic(_From):
     """A-B-A-B: from `at` on, each `period` begins with full strength for the share `duty` of it, and nothing in the rest."""
 
     name: ClassVar[str] = "cyclic"
 
-    at: float = 5.0
-    """Onset of the first, s."""
     period: float = 6.0
     """From one onset to the next, s."""
     duty: float = 0.5
     """Share of the period at full strength, in (0, 1)."""
 
     def __post_init__(self) -> None:
-        self._require_time("at")
+        super().__post_init__()
         self._require_duration("period")
         self._require("duty", _finite(self.duty) and 0 < self.duty < 1, "a share of the period, in (0, 1)")
-
-    @property
-    def onset(self) -> float:
-        return self.at
 
     def strength(self, time: np.ndarray, times: np.ndarray) -> np.ndarray:
         since = time - self.at + _SLACK
@@ -174,26 +161,20 @@ class Cyclic(Schedule):
 
 
 @dataclass(frozen=True)
-class Intermittent(Schedule):
+class Intermittent(_From):
     """From `at` on it comes and goes: on and off for exponentially distributed times, drawn per episode; on first."""
 
     name: ClassVar[str] = "intermittent"
 
-    at: float = 5.0
-    """Onset of the first, s."""
     on: float = 1.0
     """Mean time at full strength, s."""
     off: float = 2.0
     """Mean time between, s."""
 
     def __post_init__(self) -> None:
-        self._require_time("at")
+        super().__post_init__()
         self._require_duration("on")
         self._require_duration("off")
-
-    @property
-    def onset(self) -> float:
-        return self.at
 
     def draw(self, rng: np.random.Generator, horizon: float) -> np.ndarray:
         """The times of its beginnings and ends, in turn: four times as many as an episode has on average, or 400 pairs."""
