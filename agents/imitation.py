@@ -180,7 +180,4 @@ def _train(learner: OnPolicyMemory, rounds: list[SequenceSamples], replayed: int
             loss = -log_prob.mean()
             if i == newest:
                 loss = loss + learner.vf_coef * F.mse_loss(values, batch.returns)
-            learner.policy.optimizer.zero_grad()
-            loss.backward()
-            learner._clip_gradient()
-            learner.policy.optimizer.step()
+            learner._descend(loss)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 # what takes the place of a parameter, and how a tensor that belongs to it, entry by entry, is carried over
 Replacements = Mapping[nn.Parameter, tuple[nn.Parameter, Callable[[Tensor], Tensor]]]
@@ -63,7 +62,7 @@ class FlatAdam(torch.optim.Adam):
 
     @property
     def vector(self) -> nn.Parameter:
-        """All parameters ``[P]``; its gradient holds theirs from :meth:`zero_grad` on."""
+        """All parameters ``[P]``; its gradient holds theirs from :meth:`zero_grad` or :meth:`descend` on."""
         return self.param_groups[0]["params"][0]
 
     def zero_grad(self, set_to_none: bool = False) -> None:
@@ -71,46 +70,64 @@ class FlatAdam(torch.optim.Adam):
         self._join()
         assert self.vector.grad is not None
         self.vector.grad.zero_()
-        for view, gradient in zip(self.views, self.gradients, strict=True):
-            view.grad = gradient
+        self._share_gradients()
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update, as Adam's; ``closure`` evaluates the loss anew and is called first."""
+        if closure is not None or not self._is_common():
+            return super().step(closure)
+        self._update()
+        return None
+
+    def descend(self, loss: Tensor, max_norm: float) -> None:
+        """One update along the gradient of a loss, scaled down to a norm of ``max_norm`` where it is longer.
+
+        ``zero_grad``, ``loss.backward()``, ``torch.nn.utils.clip_grad_norm_`` and ``step`` in one: at small minibatches
+        adding to zeros, tensor by tensor, and telling torch's profiler of a step take longer than the update.
+        """
+        self._join()
+        self._share_gradients()
+        gradient = self.vector.grad
+        assert gradient is not None
+        parts = torch.autograd.grad(loss, self.views, materialize_grads=True)
+        torch.cat([part.flatten() for part in parts], out=gradient)
+        norm = torch.linalg.vector_norm(gradient).item() + 1e-6
+        if norm > max_norm:
+            gradient.mul_(max_norm / norm)
+        if not self._is_common():
+            self.step()
+            return
+        self._update()
+        for hook in self._optimizer_step_post_hooks.values():
+            hook(self, (), {})
+
+    def _is_common(self) -> bool:
+        """Whether Adam's averages exist and its options are those of :meth:`_update`."""
+        group = self.param_groups[0]
+        unusual = not group["fused"] or group["amsgrad"] or group["decoupled_weight_decay"]
+        return bool(self.state[self.vector]) and not unusual
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update, as Adam's; ``closure`` evaluates the loss anew and is called first.
-
-        Adam's own bookkeeping of many parameters would take as long as its arithmetic on this one.
-        """
+    def _update(self) -> None:
+        """Adam's update alone: its bookkeeping of many parameters would take as long as its arithmetic on this one."""
         group, state = self.param_groups[0], self.state[self.vector]
-        if closure is not None or not state or group["amsgrad"]:
-            return super().step(closure)
+        state["step"] += 1
         beta1, beta2 = group["betas"]
-        adam(
+        torch._fused_adam_(
             [self.vector],
             [self.vector.grad],  # type: ignore[list-item]
             [state["exp_avg"]],
             [state["exp_avg_sq"]],
             [],
             [state["step"]],
-            foreach=group["foreach"],
-            capturable=group["capturable"],
-            differentiable=group["differentiable"],
-            fused=group["fused"],
-            decoupled_weight_decay=group["decoupled_weight_decay"],
-            amsgrad=False,
+            lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
-            lr=group["lr"],
             weight_decay=group["weight_decay"],
             eps=group["eps"],
+            amsgrad=False,
             maximize=group["maximize"],
         )
-        return None
-
-    def clip_gradient(self, max_norm: float) -> None:
-        """Scale the gradient down to a norm of ``max_norm``, as ``torch.nn.utils.clip_grad_norm_`` does."""
-        gradient = self.vector.grad
-        assert gradient is not None
-        gradient.mul_((max_norm / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp_(max=1.0))
 
     def replace(self, replacements: Replacements) -> None:
         """Go on with other parameters, as :func:`replace_parameters` says."""
@@ -136,6 +153,11 @@ class FlatAdam(torch.optim.Adam):
             view.data = values.view_as(view)
         parts = zip(self.vector.grad.split(sizes), self.views, strict=True)
         self.gradients = [gradient.view_as(view) for gradient, view in parts]
+
+    def _share_gradients(self) -> None:
+        """Let the gradient of each parameter be its part of the vector's."""
+        for view, gradient in zip(self.views, self.gradients, strict=True):
+            view.grad = gradient
 
     def _collect(self, *_: Any) -> None:
         """Copy the gradients that are not views, as after a module's own ``zero_grad``."""

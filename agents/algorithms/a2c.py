@@ -92,10 +92,7 @@ class A2C(OnPolicyMemory, stable_baselines3.A2C):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         loss, losses = self._loss(self.rollout_buffer.sequences())
-        self.policy.optimizer.zero_grad()
-        loss.backward()
-        self._clip_gradient()
-        self.policy.optimizer.step()
+        self._descend(loss)
         self._n_updates += 1
         buffer = self.rollout_buffer
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

@@ -33,9 +33,9 @@ class Weights(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One minibatch as the log tells of it: its losses, and ``log(new probability / old)`` of its actions, ``[L, B]``."""
+    """One minibatch as the log tells of it: its ``LOSSES``, and ``log(new probability / old)`` of its actions, ``[L, B]``."""
 
-    losses: dict[str, Tensor]
+    losses: Tensor
     log_ratio: Tensor
 
 
@@ -74,21 +74,26 @@ def objective(
     if excess is not None:
         loss = loss + weights.bounds_coef * excess.square().mean()
     figures = torch.stack([policy_loss, value_loss, entropy_loss, loss]).detach()
-    return loss, Measured(dict(zip(LOSSES, figures, strict=True)), log_ratio.detach())
+    return loss, Measured(figures, log_ratio.detach())
 
 
 def gaussian_objective(
-    values: Tensor, means: Tensor, log_std: Tensor, bounds: np.ndarray, rollout: SequenceSamples, weights: Weights
+    values: Tensor,
+    means: Tensor,
+    log_std: Tensor,
+    bounds: tuple[np.ndarray, np.ndarray],
+    rollout: SequenceSamples,
+    weights: Weights,
 ) -> tuple[Tensor, Measured]:
     """:func:`objective` of float32 actions drawn from a Gaussian with ``means`` ``[L, B, A]`` and ``log_std`` ``[A]``, on the CPU.
 
     One node of the graph: at small minibatches its three dozen operations would cost as much as the networks.
 
     Args:
-        bounds: low and high of each action, ``[2, A]``, infinite where there are none.
+        bounds: low and high of each action, ``[A]`` each, infinite where there are none.
     """
     loss, figures, log_ratio = _GaussianObjective.apply(values, means, log_std, bounds, rollout, weights)
-    return loss, Measured(dict(zip(LOSSES, figures, strict=True)), log_ratio)
+    return loss, Measured(figures, log_ratio)
 
 
 class _GaussianObjective(torch.autograd.Function):
@@ -98,7 +103,7 @@ class _GaussianObjective(torch.autograd.Function):
         values: Tensor,
         means: Tensor,
         log_std: Tensor,
-        bounds: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
         rollout: SequenceSamples,
         weights: Weights,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -169,6 +174,7 @@ def _evaluate(
 ):
     """The losses (`figures`, as in LOSSES) and the gradient of the last; means [N, A], values [N]; sums in float64."""
     n, k = means.shape
+    precision = np.exp(-log_std)
     shift, scale = _moments(advantages, normalize_advantage)
     normaliser, entropy, policy_loss, value_loss, excess_loss = 0.0, 0.0, 0.0, 0.0, 0.0
     for j in range(k):
@@ -178,7 +184,7 @@ def _evaluate(
     for i in range(n):
         log_prob = -normaliser
         for j in range(k):
-            z = (actions[i, j] - means[i, j]) * math.exp(-log_std[j])
+            z = (actions[i, j] - means[i, j]) * precision[j]
             log_prob -= 0.5 * z * z
         log_ratio[i] = log_prob - old_log_prob[i]
         ratio = math.exp(log_prob - old_log_prob[i])
@@ -188,11 +194,10 @@ def _evaluate(
         policy_loss -= min(gain, bound) / n
         slope = -gain / n if gain <= bound else 0.0
         for j in range(k):
-            precision = math.exp(-log_std[j])
-            z = (actions[i, j] - means[i, j]) * precision
-            excess = means[i, j] - min(max(means[i, j], bounds[0, j]), bounds[1, j])
+            z = (actions[i, j] - means[i, j]) * precision[j]
+            excess = means[i, j] - min(max(means[i, j], bounds[0][j]), bounds[1][j])
             excess_loss += excess * excess / (n * k)
-            d_means[i, j] = slope * z * precision + bounds_coef * 2.0 * excess / (n * k)
+            d_means[i, j] = slope * z * precision[j] + bounds_coef * 2.0 * excess / (n * k)
             d_log_std[j] += slope * (z * z - 1.0)
         change = values[i] - old_values[i]
         error = old_values[i] + min(max(change, -clip_range_vf), clip_range_vf) - returns[i]

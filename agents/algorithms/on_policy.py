@@ -129,12 +129,16 @@ class OnPolicyMemory(MemoryAlgorithm, OnPolicyAlgorithm):
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(array, dtype=np.float32)).to(self.device)
 
-    def _clip_gradient(self) -> None:
+    def _descend(self, loss: Tensor) -> None:
+        """One step of the optimiser along the clipped gradient of a loss."""
         optimizer = self.policy.optimizer
         if isinstance(optimizer, FlatAdam):
-            optimizer.clip_gradient(self.max_grad_norm)
-        else:
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            optimizer.descend(loss, self.max_grad_norm)
+            return
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        optimizer.step()
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_last_state"]

@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
 from ...policies.sb3 import LiquidPolicy
-from .objective import Measured, Weights, approx_kl, gaussian_objective, objective
+from .objective import LOSSES, Measured, Weights, approx_kl, gaussian_objective, objective
 from .on_policy import OnPolicyMemory
 from .sequences import SequenceSamples
 
@@ -130,10 +130,7 @@ class PPO(OnPolicyMemory, stable_baselines3.PPO):
             measured.append(figures)
             if self.target_kl is not None and approx_kl(figures.log_ratio) > 1.5 * self.target_kl:
                 return False
-            self.policy.optimizer.zero_grad()
-            loss.backward()
-            self._clip_gradient()
-            self.policy.optimizer.step()
+            self._descend(loss)
         return True
 
     def _loss(self, batch: SequenceSamples) -> tuple[Tensor, Measured]:
@@ -158,10 +155,11 @@ class PPO(OnPolicyMemory, stable_baselines3.PPO):
             bounds_coef=self.bounds_coef,
         )
 
-    def _bounds(self) -> np.ndarray:
-        """Low and high of each action, float32 ``[2, A]``."""
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Low and high of each action, float32 ``[A]`` each."""
         assert isinstance(self.action_space, spaces.Box)
-        return np.stack([self.action_space.low.ravel(), self.action_space.high.ravel()]).astype(np.float32)
+        space = self.action_space
+        return space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32)
 
     def _excess(self, means: Tensor) -> Tensor:
         """How far each mean lies outside the action bounds, ``[L, B, A]``."""
@@ -170,8 +168,8 @@ class PPO(OnPolicyMemory, stable_baselines3.PPO):
 
     def _record(self, measured: list[Measured]) -> None:
         buffer = self.rollout_buffer
-        for name in measured[0].losses:
-            figures = torch.stack([minibatch.losses[name] for minibatch in measured])
+        losses = torch.stack([minibatch.losses for minibatch in measured])
+        for name, figures in zip(LOSSES, losses.T, strict=True):
             self.logger.record(f"train/{name}", (figures[-1] if name == "loss" else figures.mean()).item())
         log_ratio = torch.cat([minibatch.log_ratio.flatten() for minibatch in measured])
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]

@@ -132,13 +132,16 @@ class SequenceBuffer(RolloutBuffer):
 
     def minibatches(self, rollout: SequenceSamples, batch_size: int) -> Iterator[SequenceSamples]:
         """One pass over ``rollout`` in random minibatches of whole sequences, ``batch_size`` steps each."""
+        per_step = torch.stack(rollout[3:])  # one selection instead of five
         order = torch.randperm(len(rollout.states), device=self.device)
         for chosen in order.split(batch_size // self.seq_len):
             pick = partial(torch.index_select, dim=1, index=chosen)
-            columns = {
-                name: map_observation(pick, array) for name, array in rollout._asdict().items() if name != "states"
-            }
-            yield SequenceSamples(**columns, states=rollout.states.index_select(0, chosen))
+            yield SequenceSamples(
+                map_observation(pick, rollout.observations),
+                pick(rollout.actions),
+                rollout.states.index_select(0, chosen),
+                *per_step.index_select(2, chosen),
+            )
 
 
 def _zeros(rows: tuple[int, int], space: spaces.Space) -> np.ndarray:

@@ -18,7 +18,7 @@ def array(tensor: Tensor) -> NDArray[Any]:
 
 def reset_array(reset: Tensor | None, steps: int, rows: int) -> NDArray[np.bool_]:
     """[T, B], False everywhere where there are no resets."""
-    return np.zeros((steps, rows), np.bool_) if reset is None else array(reset.bool())
+    return np.zeros((steps, rows), np.bool_) if reset is None else array(reset) != 0
 
 
 def timed_linear(linear: nn.Linear, x: Tensor, periods: Tensor | None) -> Tensor:

@@ -117,10 +117,10 @@ class CfCLayer(nn.Module):
         return self.heads.weight if self.mask is None else self.heads.weight * self.mask
 
 
-def _merge_time(heads: Tensor) -> Tensor:
+def _merge_time(heads: Any, join: Any = torch.cat) -> Any:
     """[4H, ...] -> [3H, ...]: with a constant period time_a and time_b act as one head."""
     units = len(heads) // 4
-    return torch.cat([heads[: 2 * units], heads[2 * units : 3 * units] + heads[3 * units :]])
+    return join([heads[: 2 * units], heads[2 * units : 3 * units] + heads[3 * units :]])
 
 
 def _merge_time_backward(gradient: Tensor) -> Tensor:
@@ -149,13 +149,13 @@ class _Sequence(torch.autograd.Function):
     ) -> Tensor:
         """`backbone` is weight and bias of each of its layers."""
         steps, rows, inputs = x.shape
-        units, dtype = state.shape[1], array(state).dtype
-        if mask is not None:
-            heads = heads * mask
+        h, own, own_bias = array(state), array(heads if mask is None else heads * mask), array(heads_bias)
         if periods is None:
-            heads, heads_bias = _merge_time(heads), _merge_time(heads_bias)
-        weight, bias = backbone[:2] if backbone else (heads, heads_bias)
-        width, depth, alone = len(weight), len(backbone) // 2, not backbone and periods is None
+            own, own_bias = _merge_time(own, np.concatenate), _merge_time(own_bias, np.concatenate)
+        weight, bias = map(array, backbone[:2]) if backbone else (own, own_bias)
+        by_input = weight.T.copy()
+        units, dtype, width, depth = h.shape[1], h.dtype, len(bias), len(backbone) // 2
+        alone = not backbone and periods is None
         states = np.empty((steps, rows, units), dtype)
         workspace = Workspace(
             dtype,
@@ -163,22 +163,24 @@ class _Sequence(torch.autograd.Function):
             (steps, rows, units),
             (max(depth - 1, 0), steps, rows, width),
             (0 if alone else steps, rows, 3, units),
-            (rows, max(width, len(heads))),
+            (rows, max(width, len(own))),
         )
         first, entering, features, activity, pre = workspace.arrays
         activity = first.reshape(steps, rows, 3, units) if alone else activity
-        torch.mm(x.flatten(0, 1), weight[:, :inputs].T, out=torch.from_numpy(first).flatten(0, 1))
+        torch.mm(x.flatten(0, 1), torch.from_numpy(by_input[:inputs]), out=torch.from_numpy(first.reshape(-1, width)))
         elapsed = np.empty((steps, 0), dtype) if periods is None else array(periods)
         resets = reset_array(reset, steps, rows)
         kernels.forward(
             first,
-            array(state),
+            h,
             elapsed,
             resets,
-            *map(array, (weight[:, inputs:].T, bias)),
+            by_input[inputs:],
+            bias,
             _stack([deeper.T for deeper in backbone[2::2]], (width, width), dtype),
             _stack(backbone[3::2], (width,), dtype),
-            *map(array, (heads.T[: width if backbone else 0], heads_bias)),
+            own.T.copy() if backbone else own.T[:0],
+            own_bias,
             gated,
             states,
             entering,
@@ -186,17 +188,19 @@ class _Sequence(torch.autograd.Function):
             activity,
             pre,
         )
-        ctx.save_for_backward(x, mask, heads, heads_bias, *backbone)
-        ctx.kernels, ctx.gated, ctx.constant_period = kernels, gated, periods is None
+        ctx.save_for_backward(x, mask, heads, *backbone)
+        ctx.kernels, ctx.gated, ctx.constant_period, ctx.heads = kernels, gated, periods is None, (own, own_bias)
         ctx.workspace, ctx.arrays = workspace, (first, elapsed, resets, entering, features, activity)
         return torch.from_numpy(states)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_states: Tensor) -> tuple[Tensor | None, ...]:
-        x, mask, heads, heads_bias, *backbone = ctx.saved_tensors
+        x, mask, _, *backbone = ctx.saved_tensors  # the heads too, so that torch notices where they were changed since
+        heads, heads_bias = ctx.heads
         first, elapsed, resets, entering, features, activity = ctx.arrays
-        weight, inputs, (steps, rows, width), dtype = (backbone or [heads])[0], x.shape[2], first.shape, first.dtype
+        weight, inputs = array(backbone[0]) if backbone else heads, x.shape[2]
+        (steps, rows, width), dtype = first.shape, first.dtype
         workspace = Workspace(
             dtype,
             first.shape,
@@ -211,9 +215,9 @@ class _Sequence(torch.autograd.Function):
             first,
             elapsed,
             resets,
-            array(weight[:, inputs:]),
+            weight[:, inputs:].copy(),
             _stack(backbone[2::2], (width, width), dtype),
-            array(heads[:, : width if backbone else 0]),
+            heads if backbone else heads[:, :0],
             ctx.gated,
             features,
             activity,
@@ -234,12 +238,12 @@ class _Sequence(torch.autograd.Function):
             d_weight, d_bias = _merge_time_backward(d_weight), _merge_time_backward(d_bias)
         if mask is not None:
             d_weight = d_weight * mask
-        d_x = torch.from_numpy(d_first) @ weight[:, :inputs] if ctx.needs_input_grad[3] else None
+        d_x = torch.from_numpy(d_first) @ torch.from_numpy(weight[:, :inputs]) if ctx.needs_input_grad[3] else None
         d_periods = None
         if ctx.needs_input_grad[5]:
             units = d_state.shape[1]
             own = slice(2 * units, 3 * units)
-            time_a = F.linear(torch.cat(read[-1], 2), heads[own], heads_bias[own])
+            time_a = F.linear(torch.cat(read[-1], 2), *map(torch.from_numpy, (heads[own], heads_bias[own])))
             d_periods = (torch.from_numpy(d_heads[..., 3 * units :]) * time_a).sum(-1)
         d_backbone = [gradient for pair in gradients for gradient in pair]
         return None, None, None, d_x, torch.from_numpy(d_state), d_periods, None, d_weight, d_bias, *d_backbone
@@ -253,7 +257,11 @@ def _stack(weights: Sequence[Tensor], shape: tuple[int, ...], dtype: np.dtype) -
 def _linear_backward(read: tuple[Tensor, ...], gradient: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of weight and bias of a linear map of the inputs read, each [T, B, I], from that of its output."""
     gradient = gradient.flatten(0, 1)
-    return torch.cat([(x.flatten(0, 1).T @ gradient).T for x in read], 1), gradient.sum(0)
+    sizes = [x.shape[2] for x in read]
+    weight = gradient.new_empty(gradient.shape[1], sum(sizes))
+    for x, part in zip(read, weight.split(sizes, 1), strict=True):
+        torch.mm(gradient.T, x.flatten(0, 1), out=part)
+    return weight, gradient.sum(0)
 
 
 class CfC(Cell):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -28,10 +29,11 @@ def assert_equal_parameters(network: nn.Module, other: nn.Module) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("cleared_by", ["optimizer", "module"])
-def test_a_step_is_that_of_adam(cleared_by: str) -> None:
+def test_a_step_is_that_of_adam(cleared_by: str, fused: bool) -> None:
     network, reference = make_network(), make_network()
-    adam, flat = torch.optim.Adam(reference.parameters(), 0.01), FlatAdam(network.parameters(), 0.01)
+    adam, flat = torch.optim.Adam(reference.parameters(), 0.01), FlatAdam(network.parameters(), 0.01, fused=fused)
     descend(reference, adam, adam.zero_grad)
     descend(network, flat, flat.zero_grad if cleared_by == "optimizer" else network.zero_grad)
     assert_equal_parameters(network, reference)
@@ -83,15 +85,40 @@ def test_training_continues_from_a_saved_state() -> None:
 
 
 @pytest.mark.parametrize("max_norm", [0.1, 1e6])
-def test_the_gradient_is_clipped_as_torch_clips_it(max_norm: float) -> None:
-    torch.manual_seed(0)
-    plain = nn.Linear(5, 3)
-    flat = copy.deepcopy(plain)
-    optimizer, x = FlatAdam(flat.parameters()), torch.randn(7, 5)
-    optimizer.zero_grad()
-    for network in (plain, flat):
-        network(x).square().sum().backward()
-    torch.nn.utils.clip_grad_norm_(plain.parameters(), max_norm)
-    optimizer.clip_gradient(max_norm)
-    for one, other in zip(plain.parameters(), flat.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad)
+@pytest.mark.parametrize("options", [{"fused": True}, {"fused": True, "weight_decay": 0.1}, {}, {"amsgrad": True}])
+def test_descending_is_clipping_the_gradient_and_a_step_of_adam(options: dict[str, Any], max_norm: float) -> None:
+    inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    network, reference = make_network(), make_network()
+    flat, adam = (
+        FlatAdam(network.parameters(), 0.01, **options),
+        torch.optim.Adam(reference.parameters(), 0.01, **options),
+    )
+    for _ in range(5):
+        flat.descend(network(inputs).square().sum(), max_norm)
+        adam.zero_grad()
+        reference(inputs).square().sum().backward()
+        torch.nn.utils.clip_grad_norm_(reference.parameters(), max_norm)
+        for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+            torch.testing.assert_close(ours.grad, theirs.grad)
+        adam.step()
+        assert_equal_parameters(network, reference)
+
+
+def test_every_descent_tells_hooks_and_the_counters_of_versions() -> None:
+    network, seen = make_network(), []
+    optimizer = FlatAdam(network.parameters(), fused=True)
+    optimizer.register_step_post_hook(lambda *_: seen.append(network[0].weight.clone()))
+    for _ in range(3):
+        seen.clear()
+        version = network[0].weight._version
+        optimizer.descend(network(torch.ones(1, 3)).sum(), 1.0)
+        torch.testing.assert_close(seen[-1], network[0].weight)
+        assert network[0].weight._version > version
+
+
+def test_what_a_loss_does_not_depend_on_stays() -> None:
+    network = make_network()
+    before = copy.deepcopy(network)
+    FlatAdam(network.parameters(), fused=True).descend(network[0](torch.ones(1, 3)).sum(), 1.0)
+    torch.testing.assert_close(network[2].weight, before[2].weight)
+    assert not torch.equal(network[0].weight, before[0].weight)
