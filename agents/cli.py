@@ -26,6 +26,7 @@ app = typer.Typer(
 shifts_app = typer.Typer(help="What may shift in an environment, and when.", no_args_is_help=True)
 app.add_typer(shifts_app, name="shifts")
 
+DEFAULT_ADAPTERS = ("integral", "auto")
 DEFAULT_SHIFTS = ("payload", "motor_loss", "wind")
 """What `evaluate` flies when it is told no shift: they fit drones and cars."""
 
@@ -73,7 +74,9 @@ def train(
 @app.command()
 def evaluate(
     runs: Annotated[list[str], typer.Argument(help="Runs, by folder or by name under runs/; 'reference' ships.")],
-    adapter: Annotated[list[str] | None, typer.Option(help="Adapter to fly; repeat for more. Default: all.")] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="Adapter to fly; repeat for more. Default: integral and auto.")
+    ] = None,
     shift: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,7 +97,6 @@ def evaluate(
     from rich.progress import Progress
 
     from ..envs import load_suite, one_by_one
-    from .adaptation import ADAPTERS
     from .console import compile_ahead
     from .evaluation.evaluate import check
     from .evaluation.evaluate import evaluate as fly
@@ -107,7 +109,7 @@ def evaluate(
     loaded = [Run.load(run) for run in runs]
     if suite is not None and shift:
         raise ValueError("give --suite or --shift, not both: a suite says itself what shifts.")
-    adapters = list(dict.fromkeys(["frozen", *(adapter or ADAPTERS)]))
+    adapters = list(dict.fromkeys(["frozen", *(adapter or DEFAULT_ADAPTERS)]))
     if suite is None:
         scenarios = one_by_one(loaded[0].env_id, [parse_shift(text, at) for text in shift or DEFAULT_SHIFTS])
     else:

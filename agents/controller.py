@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from .adaptation import Adapter, Guard, State, Transition
 from .adaptation.adapter import choose_rows
+from .files import write_atomically
 
 
 class Policy(Protocol):
@@ -26,8 +31,9 @@ class ControllerState:
     """All that a controller remembers of N vehicles; arrays of N rows.
 
     hidden [N, H] the policy's memory; own_action [N, A] its own last action; sent [N, A] the last action sent, and
-    where the wish exceeded the bounds (saturated); observation [N, O] the last one, repaired; fresh [N] whether it was
-    measured whole; dt [N] s; steps [N] since the reset; acted [N] whether a transition is open; adapter, its state.
+    where the wish exceeded the bounds (saturated); observation [N, O] the last one, repaired; dt [N] s; steps [N]
+    since the reset; acted [N] whether a transition is open; adapter, its state; kept, the last of its states known to
+    be good; worse [N] for how many steps it has predicted worse than without it.
     """
 
     hidden: np.ndarray
@@ -35,11 +41,12 @@ class ControllerState:
     sent: np.ndarray
     saturated: np.ndarray
     observation: np.ndarray
-    fresh: np.ndarray
     dt: np.ndarray
     steps: np.ndarray
     acted: np.ndarray
     adapter: State
+    kept: State
+    worse: np.ndarray
 
 
 class Controller:
@@ -64,6 +71,7 @@ class Controller:
         self._previous_action = adapter.nominal.reader.previous_action_index
         names = adapter.nominal.observation_names
         self._channels = len(names)
+        self._sampled = adapter.nominal.sampled_index
         self._step_duration = names.index("step_duration") if "step_duration" in names else None
         self.state = self._fresh(1)
 
@@ -85,10 +93,10 @@ class Controller:
         """
         single = np.ndim(observation) == 1
         s = self.state
-        measured, fresh = self.guard.repair(self._rows(observation), s.observation, s.steps)
+        measured, _ = self.guard.repair(self._rows(observation), s.observation, self._sampled, s.steps)
         if dt is None:
             dt = self.dt if self._step_duration is None else measured[:, self._step_duration]
-        elapsed = np.broadcast_to(np.asarray(dt, dtype=np.float64), fresh.shape)
+        elapsed = np.full(s.acted.shape, dt, dtype=np.float64)
         shown, adapter_state = self.adapter.see(s.adapter, measured)
         shown = self.guard.admit_view(measured, shown, s.steps)
         # The policy is shown what it did itself, not what was made of it: it was trained on its own actions.
@@ -99,8 +107,8 @@ class Controller:
         wish = self.guard.admit_action(own, proposed, s.sent, s.steps)
         s.adapter = self.guard.admit_state(s.adapter, adapter_state, s.steps)
         s.own_action = np.where(np.isfinite(own), own, s.sent)
-        s.sent, s.saturated = np.clip(wish, -1.0, 1.0), np.abs(wish) > 0.98
-        s.observation, s.fresh, s.dt = measured, fresh, elapsed
+        s.sent, s.saturated = np.minimum(np.maximum(wish, -1.0), 1.0), np.abs(wish) > 0.98
+        s.observation, s.dt = measured, elapsed
         s.steps, s.acted = s.steps + 1, np.ones_like(s.acted)
         return s.sent[0] if single else s.sent
 
@@ -120,10 +128,13 @@ class Controller:
             truncated: [N] bool; a truncated transition is a transition like any other.
         """
         s = self.state
-        following, fresh = self.guard.repair(self._rows(next_observation), s.observation, s.steps)
-        usable = s.acted & s.fresh & fresh & ~np.broadcast_to(np.asarray(terminated, dtype=bool), s.acted.shape)
+        following, fresh = self.guard.repair(self._rows(next_observation), s.observation, self._sampled, s.steps)
+        usable = s.acted & fresh & ~np.asarray(terminated, dtype=bool)
         transition = Transition(s.observation, s.sent, s.saturated, following, usable, s.dt)
-        s.adapter = self.guard.admit_state(s.adapter, self.adapter.learn(s.adapter, transition), s.steps)
+        learned = self.guard.admit_state(s.adapter, self.adapter.learn(s.adapter, transition), s.steps)
+        if not s.acted.all():
+            learned = {key: choose_rows(s.acted, new, s.adapter[key]) for key, new in learned.items()}
+        s.adapter, s.kept, s.worse = self.guard.review(learned, s.kept, s.worse, self.adapter.loss(learned), s.steps)
         s.acted = np.zeros_like(s.acted)
 
     def predict(
@@ -159,6 +170,32 @@ class Controller:
             self.learn(observation)
         return self.act(observation).copy(), self.state
 
+    def save(self, path: str | Path) -> None:
+        """Write the whole state, so that a deployment goes on after a restart where it was."""
+        file = io.BytesIO()
+        np.savez(file, **_flat(self.state))  # type: ignore[arg-type]
+        write_atomically(Path(path), file.getvalue())
+
+    def load(self, path: str | Path) -> None:
+        """Go on with the state that `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, or was written by a controller of another policy or adapter.
+        """
+        try:
+            with np.load(path) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is no saved controller ({error}): begin anew with reset().") from error
+        expected = {name: (value.shape[1:], value.dtype) for name, value in _flat(self._fresh(1)).items()}
+        if {name: (value.shape[1:], value.dtype) for name, value in arrays.items()} != expected:
+            raise ValueError(
+                f"{path} was saved by a controller of another policy or adapter than {self.adapter.name!r}: "
+                "load it there, or begin anew with reset()."
+            )
+        self.state = _unflat(arrays)
+
     def estimate(self) -> np.ndarray:
         """The adapter's present belief, [N, E]; `adapter.estimate_names` names the columns."""
         if not self.adapter.estimate_names:
@@ -180,15 +217,32 @@ class Controller:
             sent=np.zeros((n, actions)),
             saturated=np.zeros((n, actions), dtype=bool),
             observation=np.zeros((n, self._channels), dtype=np.float32),
-            fresh=np.ones(n, dtype=bool),
             dt=np.full(n, self.dt),
             steps=np.zeros(n, dtype=np.int64),
             acted=np.zeros(n, dtype=bool),
             adapter=self.adapter.initial_state(n),
+            kept=self.adapter.initial_state(n),
+            worse=np.zeros(n, dtype=np.int64),
         )
 
     def _reset_rows(self, rows: np.ndarray) -> None:
-        fresh, old = vars(self._fresh(len(rows))), vars(self.state)
-        adapter = {key: choose_rows(rows, new, old["adapter"][key]) for key, new in fresh.pop("adapter").items()}
-        merged = {name: choose_rows(rows, new, old[name]) for name, new in fresh.items()}
-        self.state = ControllerState(**merged, adapter=adapter)
+        fresh, old = _flat(self._fresh(len(rows))), _flat(self.state)
+        self.state = _unflat({name: choose_rows(rows, new, old[name]) for name, new in fresh.items()})
+
+
+def _flat(state: ControllerState) -> dict[str, np.ndarray]:
+    """Every array of the state by name, the adapter's as "adapter/d"."""
+    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in vars(state).items()}
+    return {f"{name}/{key}".rstrip("/"): value for name, part in parts.items() for key, value in part.items()}
+
+
+def _unflat(arrays: Mapping[str, np.ndarray]) -> ControllerState:
+    """The state that `_flat` took apart."""
+    values: dict[str, Any] = {"adapter": {}, "kept": {}}
+    for name, value in arrays.items():
+        part, _, key = name.partition("/")
+        if key:
+            values[part][key] = value
+        else:
+            values[part] = value
+    return ControllerState(**values)

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..envs import Payload, Scenario, Wind, one_by_one
-from .adaptation import ADAPTERS
 from .console import command, compile_ahead
 from .episode import Episode
 from .evaluation.evaluate import fly, save_episodes, slug
@@ -22,6 +21,8 @@ from .run import Run
 
 SHIFTS = (Payload(fraction=0.6), Wind(speed=8.0))
 SEEDS = range(20_000, 20_010)
+FLOWN = ("frozen", "integral", "auto")
+FILMED = ("frozen", "auto")
 COMMAND = "make demo    # or: undrift demo"
 
 
@@ -46,7 +47,7 @@ def demo(out: Path = Path("runs/demo"), run: Run | None = None) -> None:
     with replace_folder(out, mark="report.html") as partial:
         compile_ahead(run.policy.cell.name)
         with _progress("flying") as progress:
-            episodes = fly([run], list(ADAPTERS), scenarios, SEEDS, progress)
+            episodes = fly([run], list(FLOWN), scenarios, SEEDS, progress)
         save_episodes(episodes, partial / "episodes")
         rows = summarize(episodes)
         print_table(rows, console)
@@ -57,18 +58,18 @@ def demo(out: Path = Path("runs/demo"), run: Run | None = None) -> None:
         console.print(f"film    {out / film.name}", markup=False)
     console.print(
         "\nnext    open the report, or fly something else:\n"
-        f"        {command()} evaluate reference --adapter observer --shift motor_loss:fraction=0.3\n"
+        f"        {command()} evaluate reference --adapter auto --shift motor_loss:fraction=0.3\n"
         f"        {command()} train --env DroneTrack --seed 3",
         markup=False,
     )
 
 
 def _films(episodes: list[Episode], scenarios: list[Scenario], folder: Path, console: Console) -> list[Path]:
-    """One film per scenario, of the first seed: frozen beside observer. None where this machine cannot draw."""
+    """One film per scenario, of the first seed: frozen beside adapting. None where this machine cannot draw."""
     films = []
     try:
         for scenario in scenarios:
-            frozen, adapting = (_first(episodes, scenario.name, adapter) for adapter in ("frozen", "observer"))
+            frozen, adapting = (_first(episodes, scenario.name, adapter) for adapter in FILMED)
             path = folder / f"{slug(scenario.name)}.mp4"
             with _progress(f"filming {scenario.name}") as progress:
                 render_pair(frozen, adapting, path, progress=progress)

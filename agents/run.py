@@ -33,7 +33,7 @@ class Run:
         config: the recipe (`recipe`), the training seed (`seed`), `versions` and `machine`; where the policy was not
             trained for the unshifted world, how it was (`kind`); of an oracle its `base`, `shift` and `steps` (`oracle`).
         policy: ready to fly, without torch.
-        nominal: the nominal dynamics model that the observer adapts with.
+        nominal: the nominal dynamics model that adapters predict with.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Run:
         """Learning curve, a list per column of curve.csv."""
         return read_curve(self.folder / "curve.csv")
 
-    def controller(self, adapter: str = "observer") -> Controller:
+    def controller(self, adapter: str = "auto") -> Controller:
         """A controller that flies this policy with the adapter of that name, and has learned nothing yet.
 
         Raises:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from .adapter import REGIMES, Adapter, State, Transition
+from .adapters.auto import Auto
+from .adapters.drone import Drone
 from .adapters.frozen import Frozen
 from .adapters.integral import Integral
+from .adapters.l1 import L1
 from .adapters.observer import Observer
 from .guard import Guard, GuardEvent
 from .nominal import NominalModel
 
-ADAPTERS: dict[str, type[Adapter]] = {adapter.name: adapter for adapter in (Frozen, Integral, Observer)}
+ADAPTERS: dict[str, type[Adapter]] = {
+    adapter.name: adapter for adapter in (Frozen, Integral, L1, Observer, Drone, Auto)
+}
 
 
 def make_adapter(name: str, nominal: NominalModel) -> Adapter:
@@ -31,8 +36,11 @@ def make_adapter(name: str, nominal: NominalModel) -> Adapter:
 
 __all__ = [
     "ADAPTERS",
+    "L1",
     "REGIMES",
     "Adapter",
+    "Auto",
+    "Drone",
     "Frozen",
     "Guard",
     "GuardEvent",

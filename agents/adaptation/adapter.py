@@ -29,7 +29,7 @@ class Transition:
         action: [N, A] what was sent.
         saturated: [N, A] bool, where the wish exceeded what could be sent.
         next_observation: [N, O] after, finite.
-        fresh: [N] bool, whether both observations were measured (a held or repaired one is not).
+        fresh: [N] bool, whether the next observation was measured (one that was held, or repaired, is not).
         dt: [N] s between them.
     """
 
@@ -82,6 +82,11 @@ class Adapter(ABC):
     def learn(self, state: State, transition: Transition) -> State:
         """The state after one transition."""
         return state
+
+    def loss(self, state: State) -> np.ndarray | None:
+        """[N, 2] what predicting one step ahead has cost of late, each sample scored before anything was learned from it:
+        with what was learned, and without. None of an adapter that predicts nothing."""
+        return None
 
     def estimate(self, state: State) -> np.ndarray:
         """What it believes of the world, [N, E], named by `estimate_names`; not asked of an adapter that names none."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from .adapter import State, choose_rows
 
@@ -35,19 +35,43 @@ class Guard:
         enabled: the switch.
         authority: |proposed - policy's own action| at most, in units of the action.
         seen_limit: |observation shown - measured| at most, in each channel's own unit.
+        loss_margin: what was learned may predict worse than nothing by this much, in nats (`Adapter.loss`).
+        patience: for so many steps in a row, before it is rolled back.
+        snapshot_every: steps between the states that are kept to go back to.
     """
 
-    def __init__(self, enabled: bool = True, authority: float = 0.6, seen_limit: float = 1.5) -> None:
+    def __init__(
+        self,
+        enabled: bool = True,
+        authority: float = 1.0,
+        seen_limit: float = 4.0,
+        loss_margin: float = 0.1,
+        patience: int = 25,
+        snapshot_every: int = 50,
+    ) -> None:
         self.enabled, self.authority, self.seen_limit = enabled, authority, seen_limit
+        self.loss_margin, self.patience, self.snapshot_every = loss_margin, patience, snapshot_every
         self.events: list[GuardEvent] = []
 
-    def repair(self, observation: np.ndarray, last: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Observations [N, O] with every non-finite channel held at `last`, and which rows [N] were whole."""
+    def repair(
+        self, observation: np.ndarray, last: np.ndarray, sampled: np.ndarray, steps: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Observations [N, O] with every non-finite channel held at `last`, and which rows [N] were measured anew.
+
+        A sample whose channels `sampled` (those that nothing but a sensor changes) all repeat the last one to the bit did not
+        arrive.
+        """
+        fresh = np.ones(len(observation), dtype=bool)
+        if self.enabled and len(sampled):
+            held = (observation[:, sampled] == last[:, sampled]).all(1) & (steps > 0)
+            if held.any():
+                self._log(held, steps, "sample repeats the last one: nothing learned")
+                fresh = ~held
         broken = _broken_rows(observation)
         if broken is None:
-            return observation, np.ones(len(observation), dtype=bool)
+            return observation, fresh
         self._log(broken, steps, "observation not finite: last value held, nothing learned")
-        return np.where(np.isfinite(observation), observation, last), ~broken
+        return np.where(np.isfinite(observation), observation, last), fresh & ~broken
 
     def admit_view(self, measured: np.ndarray, seen: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """The observations to show the policy: those proposed, within the limit; the measured ones if not finite."""
@@ -87,22 +111,52 @@ class Guard:
         """What the adapter may remember: rows whose new state is not finite are rolled back."""
         if not self.enabled or not after:
             return after
-        changed = (values for key, values in after.items() if values is not before[key])
-        found = [broken for broken in map(_broken_rows, changed) if broken is not None]
-        if not found:
+        changed = [values for key, values in after.items() if values is not before[key]]
+        numbers = [values.reshape(-1) for values in changed if values.dtype.kind == "f"]
+        if not numbers or _finite(np.concatenate(numbers)):
             return after
+        found = [broken for broken in map(_broken_rows, changed) if broken is not None]
         broken = np.logical_or.reduce(found)
         self._log(broken, steps, "adapter's state not finite: rolled back to the last good one")
         return {key: choose_rows(broken, before[key], new) for key, new in after.items()}
+
+    def review(
+        self, learned: State, kept: State, worse: np.ndarray, loss: np.ndarray | None, steps: np.ndarray
+    ) -> tuple[State, State, np.ndarray]:
+        """What the adapter goes on with, the last state known to be good, and for how many steps [N] it has been worse.
+
+        A state whose predictions are worse than without it, for `patience` steps, gives way to the last one kept while they
+        were not; that one is kept anew every `snapshot_every` steps.
+        """
+        if not self.enabled or loss is None:
+            return learned, kept, worse
+        bad = loss[:, 0] > loss[:, 1] + self.loss_margin
+        worse = np.where(bad, worse + 1, 0)
+        back = worse >= self.patience
+        if back.any():
+            self._log(back, steps, "adapter predicts worse than without it: rolled back to the last good state")
+            learned = {key: choose_rows(back, kept[key], new) for key, new in learned.items()}
+            worse = np.where(back, 0, worse)
+        keep = ~bad & (steps % self.snapshot_every == 0)
+        if keep.any():
+            kept = {key: choose_rows(keep, new, kept[key]) for key, new in learned.items()}
+        return learned, kept, worse
 
     def _log(self, rows: np.ndarray, steps: np.ndarray, reason: str) -> None:
         self.events.extend(GuardEvent(int(steps[row]), int(row), reason) for row in np.flatnonzero(rows))
 
 
+@njit(cache=True)
+def _finite(values: np.ndarray) -> bool:
+    for value in values:
+        if not np.isfinite(value):
+            return False
+    return True
+
+
 def _broken_rows(values: np.ndarray) -> np.ndarray | None:
     """Which rows [N] hold something that is not finite; None if none does."""
-    # A sum is finite only if all of its terms are: one pass tells the usual case.
-    if math.isfinite(values.sum()):
+    if values.dtype.kind != "f" or _finite(values.reshape(-1)):
         return None
     broken = ~np.isfinite(values).reshape(len(values), -1).all(1)
     return broken if broken.any() else None

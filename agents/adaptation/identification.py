@@ -54,10 +54,11 @@ def fit_nominal_model(
     env = make_batch(env_id, 1, **env_kwargs)
     errors = len(env.signals.tracking)
     tensors["response"] = np.zeros((disturbance_features(np.zeros((1, errors))).shape[1], errors))
-    model = NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors)
+    plant = {"id": env.id, "kwargs": env.kwargs}
+    model = NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors, plant)
     if errors:
         tensors["response"] = _response(policy, model, env_id, env_kwargs, seed)
-    return NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors)
+    return NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors, plant)
 
 
 def _fly(

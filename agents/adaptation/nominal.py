@@ -43,6 +43,8 @@ class NominalModel:
         tensors: float64: in_scale [I], w1 [I, H], b1 [H], w2 [H, H], b2 [H], w3 [H, R], b3 [R], skip [I, R],
             out_mean [R], out_scale [R] (standard deviation of the nominal accelerations), residual [R] (standard
             deviation of what the model leaves unexplained), response [F, E] (`response`). I = R + C + K A.
+        env: whose model this is, its `id` and all its `kwargs` (JSON values): what a compensator made for one vehicle
+            reads the vehicle from. None where the model was fitted elsewhere.
 
     Raises:
         ValueError: a tensor is missing, not finite or has the wrong shape.
@@ -55,14 +57,22 @@ class NominalModel:
         dt: float,
         history: int,
         tensors: Mapping[str, np.ndarray],
+        env: Mapping[str, Any] | None = None,
     ) -> None:
+        self.env = None if env is None else dict(env)
         self.observation_names, self.signals = tuple(observation_names), signals
         self.dt, self.history = dt, history
         self.reader = SignalReader(observation_names, signals)
         inputs = len(signals.rates) + len(signals.context) + history * self.reader.actions
+        alone = [channels[0] for channels in signals.rates.values() if len(channels) == 1]
+        self.sampled_index = np.array([self.observation_names.index(c) for c in (*signals.context, *alone)], dtype=int)
+        """Channels that nothing but a sensor changes."""
         self.tensors = _validated(tensors, inputs, len(signals.rates), len(signals.tracking))
         self.acceleration_sd = self.tensors["out_scale"]
         self.residual_sd = self.tensors["residual"]
+        previews = self.reader.preview_index
+        self._asked_index = np.array([index for _, index in previews] or [self.reader.error_index], dtype=np.int64)
+        self._asked_share = np.array([0.5 * ahead**2 for ahead, _ in previews] or [-ERROR_PER_ACCELERATION])
         t = self.tensors
         # Scales folded into the weights: one multiplication less a step.
         self._network = (
@@ -93,18 +103,13 @@ class NominalModel:
         smaller by ERROR_PER_ACCELERATION.
         """
         shown = observation.astype(np.float64)
-        for ahead, index in self.reader.preview_index:
-            shown[:, index] += 0.5 * ahead**2 * acceleration
-        if not self.reader.preview_index:
-            shown[:, self.reader.error_index] -= ERROR_PER_ACCELERATION * acceleration
+        _ask(acceleration, self._asked_index, self._asked_share, shown)
         return shown
 
     def response(self, d: np.ndarray) -> np.ndarray:
         """The acceleration [N, E] to ask for (`asked`) so that the policy holds its reference against a constant
         disturbance d [N, E] of its tracked rates; beyond RESPONSE_RANGE the direction is kept and the strength cut."""
-        strength = np.linalg.norm(d, axis=1, keepdims=True)
-        within = d * np.minimum(1.0, RESPONSE_RANGE / np.maximum(strength, 1e-9))
-        return disturbance_features(within) @ self.tensors["response"]
+        return _response(np.ascontiguousarray(d, dtype=np.float64), self.tensors["response"], RESPONSE_RANGE)
 
     def save(self, folder: Path) -> None:
         """Write nominal.json and nominal.safetensors into `folder`."""
@@ -120,6 +125,7 @@ class NominalModel:
             },
             "dt": self.dt,
             "history": self.history,
+            "env": self.env,
         }
         write_atomically(folder / WEIGHTS_FILE, safetensors.numpy.save(dict(self.tensors)))
         write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=1) + "\n").encode())
@@ -148,7 +154,9 @@ class NominalModel:
             )
             if config["format"] != FORMAT:
                 raise ValueError(f"format {config['format']}, this version reads {FORMAT}")
-            return NominalModel(config["observation_names"], signals, config["dt"], config["history"], tensors)
+            return NominalModel(
+                config["observation_names"], signals, config["dt"], config["history"], tensors, config.get("env")
+            )
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             raise ValueError(f"the nominal model in {folder} cannot be read ({error}): copy the run again.") from error
 
@@ -177,6 +185,32 @@ def _validated(tensors: Mapping[str, np.ndarray], inputs: int, rates: int, error
         if not np.isfinite(tensors[name]).all():
             raise ValueError(f"{name} is not finite")
     return {name: np.ascontiguousarray(tensors[name], dtype=np.float64) for name in shapes}
+
+
+@njit(cache=True)
+def _ask(acceleration, index, share, shown):  # type: ignore[no-untyped-def]
+    for n in range(shown.shape[0]):
+        for k in range(index.shape[0]):
+            for i in range(index.shape[1]):
+                shown[n, index[k, i]] += share[k] * acceleration[n, i]
+
+
+@njit(cache=True)
+def _response(d, table, strongest):  # type: ignore[no-untyped-def]
+    """`disturbance_features` of d, cut to the strength `strongest`, times table [F, E]."""
+    axes = d.shape[1]
+    out = np.zeros((d.shape[0], table.shape[1]))
+    for n in range(d.shape[0]):
+        share = min(1.0, strongest / max(np.sqrt((d[n] ** 2).sum()), 1e-9))
+        row = axes
+        for i in range(axes):
+            for e in range(table.shape[1]):
+                out[n, e] += share * d[n, i] * table[i, e]
+            for j in range(i, axes):
+                for e in range(table.shape[1]):
+                    out[n, e] += share**2 * d[n, i] * d[n, j] * table[row, e]
+                row += 1
+    return out
 
 
 @njit(cache=True)

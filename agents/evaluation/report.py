@@ -39,7 +39,7 @@ COLUMNS = (
     "Crashes",
     "Made worse",
 )
-KNOWN_COLOURS = (BASE, "integral", "observer", ORACLE)
+KNOWN_COLOURS = (BASE, "integral", "auto", ORACLE)
 OTHER_COLOURS = 4
 NOT_A_BOUND = "a reference, not an upper bound"
 

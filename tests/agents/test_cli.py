@@ -64,7 +64,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (("oracle", "absent", "--shift", "wind"), "reference"),
         (("oracle", "reference", "--shift", "meteor"), "payload, push,"),
         (("evaluate", "absent"), "reference"),
-        (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, observer"),
+        (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, l1, observer, drone, auto"),
         (("evaluate", "reference", "--shift", "meteor"), "payload, push,"),
         (("evaluate", "reference", "--shift", "wind:colour=1"), "speed"),
         (("evaluate", "reference", "--shift", "wind:8"), "wind:speed=8"),

@@ -103,6 +103,34 @@ def test_lost_sensors_give_a_safe_action_and_an_event_and_the_flight_goes_on(nam
     assert errors[-50:].max() < 0.15
 
 
+def test_a_deployment_goes_on_after_a_restart_where_it_was(tmp_path):
+    first, second = RUN.controller("auto"), RUN.controller("auto")
+    env = make_batch(RUN.env_id, 2, shifts=(Payload(schedule=Abrupt(0.2)),))
+    observation = env.reset([3, 4])
+    first.reset(2)
+    for step in range(60):
+        action = first.act(observation)
+        if step >= 30:
+            np.testing.assert_array_equal(second.act(observation), action)
+        observation = env.step(action)[0]
+        first.learn(observation)
+        if step == 29:
+            first.save(tmp_path / "controller.npz")
+            second.load(tmp_path / "controller.npz")
+        elif step >= 30:
+            second.learn(observation)
+
+
+def test_a_damaged_or_foreign_state_is_refused(tmp_path):
+    path = tmp_path / "controller.npz"
+    path.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="no saved controller"):
+        RUN.controller("auto").load(path)
+    RUN.controller("integral").save(path)
+    with pytest.raises(ValueError, match="another policy or adapter than 'auto'"):
+        RUN.controller("auto").load(path)
+
+
 def test_sensors_that_never_come_still_give_finite_actions():
     actions, _ = fly(RUN.controller(), steps=50, blind=set(range(50)))
     assert np.isfinite(actions).all()

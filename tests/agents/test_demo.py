@@ -20,7 +20,7 @@ def test_the_demo_prints_a_table_and_writes_report_and_film(tmp_path, capsys):
     except FilmUnavailable:
         pytest.fail("the demo must finish where films cannot be drawn")
     printed = capsys.readouterr().out
-    for word in ("frozen", "integral", "observer", "payload", "report.html", "next"):
+    for word in ("frozen", "integral", "auto", "payload", "report.html", "next"):
         assert word in printed
     page = (tmp_path / "demo" / "report.html").read_text()
     films = list((tmp_path / "demo").glob("*.mp4"))

@@ -8,6 +8,7 @@ from ..adapter import Adapter, State, Transition
 from ..compensators.generic import GenericCompensator
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
+from ..presentation import Presentation
 
 
 class Observer(Adapter):
@@ -25,7 +26,8 @@ class Observer(Adapter):
         super().__init__(nominal)
         self.estimator = estimator or DisturbanceObserver(nominal)
         self.compensator = compensator or GenericCompensator(nominal)
-        self.estimate_names = tuple(f"disturbance/{rate}" for rate in nominal.signals.rates)
+        self.presentation = Presentation(nominal, self.estimator.delays)
+        self.estimate_names = (*(f"disturbance/{rate}" for rate in nominal.signals.rates), "delay")
 
     def initial_state(self, n: int) -> State:
         rates, actions = len(self.nominal.signals.rates), self.nominal.reader.actions
@@ -33,8 +35,11 @@ class Observer(Adapter):
         return self.estimator.initial_state(n) | self.compensator.initial_state(n) | gain
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        gain = self.nominal.input_gain(self.nominal.reader.inputs(observation, state["commands"]))
-        return self.compensator.see(state, observation, state["d"], gain), state | {"gain": gain}
+        rates, context, travel = self.estimator.predict(state, observation)
+        shown = self.presentation.show(observation, rates, context, travel, state["delay"])
+        recent = state["commands"][:, : self.nominal.history].reshape(len(rates), -1)
+        gain = self.nominal.input_gain(np.concatenate([rates, context, recent], axis=1))
+        return self.compensator.see(state, shown, state["d"], gain), state | {"gain": gain}
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
@@ -43,8 +48,14 @@ class Observer(Adapter):
 
     def learn(self, state: State, transition: Transition) -> State:
         t = transition
-        state = self.estimator.update(state, t)
-        return self.compensator.integrate(state, t.next_observation, t.saturated, t.fresh, t.dt)
+        before, f = self.estimator.begin(state, t)
+        nothing = np.zeros_like(state["d"])
+        saturated = np.broadcast_to(t.saturated.any(1, keepdims=True), nothing.shape)
+        after = self.estimator.update(before, t, f, nothing, saturated)
+        return self.compensator.integrate(after, t.next_observation, t.saturated, t.fresh, t.dt)
+
+    def loss(self, state: State) -> np.ndarray:
+        return state["loss"]
 
     def estimate(self, state: State) -> np.ndarray:
-        return state["d"]
+        return np.concatenate([state["d"], state["delay"][:, None] * self.nominal.dt], axis=1)

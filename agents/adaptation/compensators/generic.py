@@ -40,7 +40,7 @@ class GenericCompensator:
     authority: float = 0.5
     asked_limit: float = 10.0
     lead: float = 0.15
-    lead_filter: float = 0.3
+    lead_filter: float = 0.12
     integral_gain: float = 3.0
     integral_limit: float = 4.0
     integral_window: float = 0.25

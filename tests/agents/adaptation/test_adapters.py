@@ -5,13 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from undrift.agents.adaptation import ADAPTERS, Frozen, Integral, NominalModel, Transition, make_adapter
+from undrift.agents import Run
+from undrift.agents.adaptation import ADAPTERS, L1, Frozen, Integral, NominalModel, Transition, make_adapter
 from undrift.agents.adaptation.checks import check_adapter
+
+REFERENCE = Run.reference().nominal
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_every_adapter_keeps_the_contract(name, random_nominal):
-    check_adapter(ADAPTERS[name], random_nominal)
+    check_adapter(ADAPTERS[name], REFERENCE if name == "drone" else random_nominal)
 
 
 def test_the_check_finds_an_adapter_that_changes_its_state_in_place(nominal):
@@ -34,11 +37,11 @@ def test_the_check_finds_an_adapter_whose_rows_mix(nominal):
 
 
 def test_an_unknown_adapter_names_the_valid_ones(nominal):
-    with pytest.raises(ValueError, match="unknown adapter 'obserber'.*frozen, integral, observer"):
+    with pytest.raises(ValueError, match="unknown adapter 'obserber'.*frozen, integral, l1, observer, drone, auto"):
         make_adapter("obserber", nominal)
 
 
-@pytest.mark.parametrize("name", ["integral", "observer"])
+@pytest.mark.parametrize("name", ["integral", "l1", "observer", "drone", "auto"])
 def test_an_adapter_is_refused_where_the_environment_names_no_tracking_error(name, nominal):
     signals = dataclasses.replace(nominal.signals, tracking={}, preview=())
     tensors = dict(nominal.tensors) | {"response": np.zeros((0, 0))}
@@ -68,3 +71,45 @@ def test_integral_adds_the_integral_of_the_error_it_has_seen(nominal):
     for _ in range(2000):
         state = adapter.learn(state, transition)
     np.testing.assert_allclose(np.abs(state["integral"]), adapter.limit)
+
+
+def fly_l1(nominal, disturbance, steps, **changes):
+    adapter = L1(nominal, **changes)
+    state, v, before = adapter.initial_state(1), np.zeros(2), np.zeros(1)
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        action = rng.uniform(-1, 1, 1)
+        after = v + 0.02 * (np.array([5.0 * action[0] + 3.0 * before[0], 0.0]) + disturbance)
+        seen = [np.array([[0, 0, *x, 0, 0, 0, 0]]) for x in (v, after)]
+        ones = np.ones(1, dtype=bool)
+        t = Transition(seen[0], action[None], ~ones[:, None], seen[1], ones, np.full(1, 0.02))
+        state, v, before = adapter.learn(state, t), after, action
+    return state
+
+
+def test_l1_finds_a_disturbance_in_one_period_and_answers_it_at_its_bandwidth(nominal):
+    d = np.array([1.5, -0.7])
+    state = fly_l1(nominal, d, steps=2 + 40, bandwidth=4.0)
+    # Less than d by the share that the Hurwitz term forgets in a period.
+    np.testing.assert_allclose(state["adaptation"][0], d, rtol=0.1)
+    expected = state["adaptation"][0] * (1 - np.exp(-4.0 * 0.02 * 40))
+    np.testing.assert_allclose(state["d"][0], expected, rtol=0.05)
+
+
+def test_auto_gives_way_to_the_integral_while_its_model_predicts_worse_than_nothing():
+    adapter, observation = make_adapter("auto", REFERENCE), np.full((2, 34), 0.1)
+    state = adapter.initial_state(2) | {"fallback": np.full((2, 3), 0.3)}
+    trusted = adapter.see(state, observation)[0]
+    np.testing.assert_array_equal(trusted, adapter.model_based.see(state, observation)[0])
+    shown = adapter.see(state | {"weight": np.array([1.0, 0.0])}, observation)[0]
+    np.testing.assert_array_equal(shown[0], trusted[0])
+    np.testing.assert_allclose(shown[1, :3], 0.4)
+
+
+def test_autos_weight_follows_the_predicted_cost():
+    adapter = make_adapter("auto", REFERENCE)
+    ones = np.ones(3, dtype=bool)
+    still = np.random.default_rng(0).normal(size=(3, 34))
+    t = Transition(still, np.zeros((3, 4)), np.zeros((3, 4), bool), still + 0.1, ~ones, np.full(3, 0.02))
+    state = adapter.initial_state(3) | {"loss": np.array([[0.4, 0.5], [1.0, 0.875], [1.0, 0.5]])}
+    np.testing.assert_allclose(adapter.learn(state, t)["weight"], [1.0, 0.5, 0.0])

@@ -1,0 +1,73 @@
+"""Auto: the model-based adapter that fits the vehicle, for as long as its predictions are good; else the integral."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..adapter import Adapter, State, Transition, choose_rows
+from ..compensators.drone import DroneCompensator
+from ..nominal import NominalModel
+from .drone import Drone
+from .integral import Integral
+from .observer import Observer
+
+
+class Auto(Adapter):
+    """Blends two members by predicted cost: `drone` (`observer` for other vehicles) with `integral`.
+
+    With l the loss of predicting one step ahead with what was learned and l_0 that of the nominal model alone
+    (`Adapter.loss`), what the members show and send is weighted
+
+        w = clip((l_0 - l + tolerance) / width, 0, 1)
+
+    for the model-based one and 1 - w for the integral, which learns nothing while it has no weight: an estimate that
+    predicts worse than none is no ground to act on, but a tracking error is.
+
+    Args:
+        nominal: the nominal model.
+        tolerance: by how much the estimate may predict worse than none before it has no weight, nats.
+        width: of the blend, nats.
+    """
+
+    name = "auto"
+    regimes = ("prediction", "tracking")
+
+    def __init__(self, nominal: NominalModel, tolerance: float = 0.15, width: float = 0.05) -> None:
+        super().__init__(nominal)
+        self.model_based = Drone(nominal) if DroneCompensator.fits(nominal) else Observer(nominal)
+        self.integral = Integral(nominal)
+        self.tolerance, self.width = tolerance, width
+        self.estimate_names = (*self.model_based.estimate_names, "weight of the model")
+
+    def initial_state(self, n: int) -> State:
+        integral = self.integral.initial_state(n)["integral"]
+        return self.model_based.initial_state(n) | {"fallback": integral, "weight": np.ones(n)}
+
+    def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
+        shown, after = self.model_based.see(state, observation)
+        w = state["weight"][:, None]
+        if (w < 1.0).any():
+            shown = w * shown + (1.0 - w) * self.integral.see({"integral": state["fallback"]}, observation)[0]
+        return shown, after
+
+    def correct(
+        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
+    ) -> tuple[np.ndarray, State]:
+        wish, after = self.model_based.correct(state, observation, action, dt)
+        w = state["weight"][:, None]
+        return w * wish + (1.0 - w) * action, after
+
+    def learn(self, state: State, transition: Transition) -> State:
+        after = self.model_based.learn(state, transition)
+        integral, acts = state["fallback"], state["weight"] < 1.0
+        if acts.any():
+            integral = choose_rows(acts, self.integral.learn({"integral": integral}, transition)["integral"], integral)
+        loss = self.loss(after)
+        weight = np.minimum(np.maximum((loss[:, 1] - loss[:, 0] + self.tolerance) / self.width, 0.0), 1.0)
+        return after | {"fallback": integral, "weight": weight}
+
+    def loss(self, state: State) -> np.ndarray:
+        return state["loss"]
+
+    def estimate(self, state: State) -> np.ndarray:
+        return np.concatenate([self.model_based.estimate(state), state["weight"][:, None]], axis=1)

@@ -1,0 +1,129 @@
+"""The quadrotor's compensator against its own physics: thrust, rates, rotors."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from undrift.agents import Run
+from undrift.agents.adaptation import NominalModel, Transition, make_adapter
+from undrift.agents.adaptation.compensators.drone import DroneCompensator
+from undrift.envs.drone.vehicle import GRAVITY, ROTORS
+
+NOMINAL = Run.reference().nominal
+COMPENSATOR = DroneCompensator.of(NOMINAL)
+VEHICLE = COMPENSATOR.vehicle
+NOW = np.array([0.02])
+
+
+def tilted(angle=0.4):
+    """Attitude [1, 9] leaning along world x."""
+    return np.array([[np.cos(angle), 0, np.sin(angle), 0, 1, 0, -np.sin(angle), 0, np.cos(angle)]])
+
+
+def answer(action, d=None, effectiveness=0.0, attitude=None, turning=None, compensator=COMPENSATOR):
+    state = compensator.initial_state(1) | {"d": np.zeros((1, 6)) if d is None else np.array([d], dtype=float)}
+    attitude = tilted() if attitude is None else attitude
+    state |= {"up": attitude[:, [2, 5, 8]], "answered": state["d"], "effectiveness": np.array([effectiveness])}
+    state |= {"turning": np.zeros((1, 3)) if turning is None else np.array([turning])}
+    return compensator.correct(state, np.array([action], dtype=float), NOW)[0][0]
+
+
+def rotors(action, turning=(0.0, 0.0, 0.0)):
+    """Thrust asked of each rotor [4], N, by the inverse of the allocation."""
+    positions = np.array(VEHICLE.rotor_positions)
+    torque = np.array(VEHICLE.inertia) * VEHICLE.rate_gains * (np.array(VEHICLE.max_rates) * action[1:] - turning)
+    spin = np.array(VEHICLE.rotor_spin) * VEHICLE.torque_per_thrust
+    allocation = np.stack([np.ones(ROTORS), positions[:, 1], -positions[:, 0], spin])
+    return np.linalg.solve(allocation, [VEHICLE.weight * (1 + VEHICLE.thrust_range * action[0]), *torque])
+
+
+def test_without_disturbance_the_policy_flies_alone():
+    action = [0.2, 0.1, -0.1, 0.05]
+    np.testing.assert_allclose(answer(action), action, atol=1e-12)
+
+
+def test_thrust_is_what_the_policy_asked_for_after_disturbance_and_loss():
+    d = np.array([1.0, -0.5, -2.0, 0, 0, 0])
+    u = answer([0.1, 0, 0, 0], d, effectiveness=-0.3)
+    up = tilted()[0, [2, 5, 8]]
+    given = 0.7 * GRAVITY * (1 + VEHICLE.thrust_range * u[0]) + d[:3] @ up
+    assert given == pytest.approx(GRAVITY * (1 + VEHICLE.thrust_range * 0.1))
+
+
+def test_rates_are_moved_so_that_the_rate_loop_cancels_the_disturbance():
+    u = answer([0.0, 0.1, -0.1, 0.0], [0, 0, 0, 20.0, -10.0, 2.0])
+    cancelled = np.array(VEHICLE.rate_gains) * VEHICLE.max_rates * (u[1:] - [0.1, -0.1, 0.0])
+    np.testing.assert_allclose(cancelled, [-20.0, 10.0, -2.0], rtol=1e-9)
+
+
+def test_the_mixer_keeps_roll_and_pitch_then_thrust_and_gives_up_yaw_first():
+    rng = np.random.default_rng(4)
+    cut = 0
+    for action in rng.uniform(-1, 1, (300, 4)) * [1.0, 0.5, 0.5, 1.0]:
+        turning = rng.normal(size=3)
+        u = answer(action, turning=turning)
+        wished, given = rotors(action, turning), rotors(u, turning)
+        limit = VEHICLE.max_rotor_thrust
+        np.testing.assert_allclose(u[1:3], action[1:3], atol=1e-12)
+        possible = wished.min() >= 0 and wished.max() <= limit
+        if possible:
+            np.testing.assert_allclose(u, action, atol=1e-9)
+        elif u[0] == pytest.approx(action[0]):
+            assert given.min() > -1e-9 and given.max() < limit + 1e-9
+            assert (
+                abs(u[3] - turning[2] / VEHICLE.max_rates[2])
+                <= abs(action[3] - turning[2] / VEHICLE.max_rates[2]) + 1e-9
+            )
+        cut += not possible
+    assert cut > 50
+
+
+def test_without_the_mixer_a_wish_beyond_the_rotors_stays():
+    free = dataclasses.replace(COMPENSATOR, prioritise=False)
+    np.testing.assert_allclose(answer([1.0, 0.5, 0.5, 1.0], compensator=free), [1.0, 0.5, 0.5, 1.0])
+
+
+def learn(true, angle=0.3, steps=200, saturated=False):
+    """Effectiveness after flying with thrust scaled by 1 + true, where the estimate of d follows at once."""
+    state = COMPENSATOR.initial_state(1) | {"filters": np.ones((1, 2, 6, 6)), "travel": np.zeros((1, 6))}
+    attitude, thrust = tilted(angle), 12.0
+    f = np.zeros((1, 6))
+    f[:, :3] = thrust * attitude[:, [2, 5, 8]] - [0, 0, GRAVITY]
+    still = np.zeros((1, 34))
+    t = Transition(still, np.zeros((1, 4)), np.full((1, 4), saturated), still, np.ones(1, bool), NOW)
+    for _ in range(steps):
+        state["d"] = np.zeros((1, 6))
+        state["d"][:, :3] = (true - state["effectiveness"]) * thrust * attitude[:, [2, 5, 8]]
+        state = COMPENSATOR.learn(state, f, attitude, np.ones(1, bool), t)
+    return state
+
+
+@pytest.mark.parametrize("true", [-0.4, 0.2])
+def test_lost_and_gained_thrust_is_found(true):
+    assert learn(true)["effectiveness"][0] == pytest.approx(true, abs=0.01)
+
+
+def test_what_becomes_effectiveness_leaves_the_disturbance():
+    state = learn(-0.3, steps=1)
+    moved = state["effectiveness"][0] * 12.0 * tilted(0.3)[0, [2, 5, 8]]
+    before = -0.3 * 12.0 * tilted(0.3)[0, [2, 5, 8]]
+    np.testing.assert_allclose(state["d"][0, :3], before - moved)
+
+
+def test_what_only_leaning_can_answer_moves_the_reference_and_the_rest_does_not():
+    level = tilted(0.0)
+    for d, moves in (([0, 0, -3.0], False), ([2.0, 0, 0], True)):
+        state = COMPENSATOR.initial_state(1) | {"d": np.array([[*d, 0, 0, 0.0]]), "delay": np.ones(1, int)}
+        shown, _ = COMPENSATOR.see(state, np.zeros((1, 34)), np.zeros((1, 6)), level)
+        assert (np.abs(shown) > 0.01).any() == moves
+
+
+def test_other_vehicles_are_refused_and_auto_takes_the_observer_there(nominal):
+    with pytest.raises(ValueError, match="adapter 'drone' is for quadrotors"):
+        make_adapter("drone", nominal)
+    unnamed = NominalModel(NOMINAL.observation_names, NOMINAL.signals, NOMINAL.dt, NOMINAL.history, NOMINAL.tensors)
+    with pytest.raises(ValueError, match="no environment"):
+        make_adapter("drone", unnamed)
+    assert make_adapter("auto", nominal).model_based.name == "observer"
+    assert make_adapter("auto", NOMINAL).model_based.name == "drone"

@@ -1,0 +1,48 @@
+"""What the policy is shown of a state that is predicted: exact for what moves along the reference's polynomial."""
+
+import numpy as np
+
+from undrift.agents import Run
+from undrift.agents.adaptation.presentation import Presentation
+
+NOMINAL = Run.reference().nominal
+NAMES = list(NOMINAL.observation_names)
+DT = NOMINAL.dt
+
+
+def observe(reference, t, position, velocity):
+    """Observation [1, O] at time t of a vehicle, with a reference that is a polynomial per axis [3]."""
+    observation = np.zeros((1, len(NAMES)))
+    place = lambda stem: [NAMES.index(f"{stem}_{axis}") for axis in "xyz"]
+    here = np.array([p(t) for p in reference])
+    speed = np.array([p.deriv()(t) for p in reference])
+    observation[0, place("position_error")] = position - here
+    observation[0, place("velocity_error")] = velocity - speed
+    observation[0, place("reference_velocity")] = speed
+    for ahead in ("0.15", "0.30", "0.60"):
+        observation[0, place(f"preview_{ahead}")] = np.array([p(t + float(ahead)) for p in reference]) - here
+    return observation
+
+
+def test_a_state_rolled_forward_is_shown_as_it_will_be_measured():
+    rng = np.random.default_rng(0)
+    reference = [np.polynomial.Polynomial([rng.normal(), *rng.normal(size=4)]) for _ in range(3)]
+    position, velocity, acceleration = rng.normal(size=(3, 3))
+    delay, later = 3, 3 * DT
+    now = observe(reference, 0.0, position, velocity)
+    moved = velocity * later + 0.5 * acceleration * later**2
+    expected = observe(reference, later, position + moved, velocity + acceleration * later)
+    rates, travel = np.zeros((1, 6)), np.zeros((1, 6))
+    rates[0, :3], travel[0, :3] = velocity + acceleration * later, moved
+    shown = Presentation(NOMINAL, 4).show(now, rates, np.zeros((1, 9)), travel, np.array([delay]))
+    np.testing.assert_allclose(shown, expected, atol=1e-9)
+
+
+def test_a_measured_state_is_shown_as_it_is():
+    rng = np.random.default_rng(1)
+    observation = rng.normal(size=(2, len(NAMES))).astype(np.float32)
+    reader = NOMINAL.reader
+    shown = Presentation(NOMINAL, 4).show(
+        observation, reader.rates(observation), observation[:, reader.context_index], np.zeros((2, 6)), np.zeros(2, int)
+    )
+    np.testing.assert_allclose(shown, observation, atol=1e-6)
