@@ -6,6 +6,7 @@ from .driving.vehicle import CARS, Car, load_car
 from .drone.trajectory import Waypoints
 from .drone.vehicle import VEHICLES, Vehicle, load_vehicle
 from .elapsed import ElapsedTime
+from .previous_action import PreviousAction
 from .registry import ENVIRONMENTS, EXPERTS, full_id, make_batch, make_scenario, register
 from .scenario import SUITES, Scenario, Suite, load_suite, one_by_one
 from .schedule import (
@@ -123,6 +124,7 @@ __all__ = [
     "MotorLoss",
     "OscillatingWind",
     "Payload",
+    "PreviousAction",
     "Pulse",
     "Push",
     "Quantisation",

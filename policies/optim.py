@@ -11,6 +11,9 @@ from torch import Tensor, nn
 # what takes the place of a parameter, and how a tensor that belongs to it, entry by entry, is carried over
 Replacements = Mapping[nn.Parameter, tuple[nn.Parameter, Callable[[Tensor], Tensor]]]
 
+Gradients = Mapping[Tensor, Tensor | None]
+"""Of a loss with respect to parameters; None or missing where it does not depend on one."""
+
 
 def replace_parameters(optimizer: torch.optim.Optimizer, replacements: Replacements) -> None:
     """Let an optimiser go on with other parameters in place of some of its own, its averages carried over.
@@ -79,18 +82,22 @@ class FlatAdam(torch.optim.Adam):
         self._update()
         return None
 
-    def descend(self, loss: Tensor, max_norm: float) -> None:
-        """One update along the gradient of a loss, scaled down to a norm of ``max_norm`` where it is longer.
+    def descend(self, gradients: Gradients, max_norm: float) -> None:
+        """One update along a gradient, scaled down to a norm of ``max_norm`` where it is longer.
 
-        ``zero_grad``, ``loss.backward()``, ``torch.nn.utils.clip_grad_norm_`` and ``step`` in one: at small minibatches
-        adding to zeros, tensor by tensor, and telling torch's profiler of a step take longer than the update.
+        What ``zero_grad``, ``backward()``, ``torch.nn.utils.clip_grad_norm_`` and ``step`` do to the parameters: at small
+        minibatches adding to zeros, tensor by tensor, and telling torch's profiler of a step take longer than the update.
+        A parameter without a gradient has that of zero.
         """
         self._join()
-        self._share_gradients()
+        if self.views[0].grad is not self.gradients[0]:
+            self._share_gradients()
         gradient = self.vector.grad
         assert gradient is not None
-        parts = torch.autograd.grad(loss, self.views, materialize_grads=True)
-        torch.cat([part.flatten() for part in parts], out=gradient)
+        given = {i: own for i, view in enumerate(self.views) if (own := gradients.get(view)) is not None}
+        if len(given) < len(self.views):
+            gradient.zero_()
+        torch._foreach_copy_([self.gradients[i] for i in given], list(given.values()))
         norm = torch.linalg.vector_norm(gradient).item() + 1e-6
         if norm > max_norm:
             gradient.mul_(max_norm / norm)

@@ -26,6 +26,10 @@ class MemoryAlgorithm(BaseAlgorithm):
 
     _named_arguments: Mapping[str, Any] = {}
 
+    def __init__(self, *args: Any, policy_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        # A copy, as Stable-Baselines3 writes into it.
+        super().__init__(*args, policy_kwargs=dict(policy_kwargs or {}), **kwargs)  # type: ignore[misc]
+
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         if policy_name not in self.policy_aliases:
             raise ValueError(

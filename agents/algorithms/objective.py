@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ...policies.sb3.networks import LinearMap, tanh_activations, tanh_gradients
 from .sequences import SequenceSamples
 
 LOSSES = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss")
@@ -77,61 +79,73 @@ def objective(
     return loss, Measured(figures, log_ratio.detach())
 
 
+class Heads(NamedTuple):
+    """The networks of an actor and a critic, and the spread of the actions."""
+
+    actor: Sequence[LinearMap]
+    """to the means ``[A]``"""
+    critic: Sequence[LinearMap]
+    """to the value in units of ``value_scale``"""
+    value_scale: float
+    log_std: Tensor
+    """``[A]``"""
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Weight and bias of each layer, the actor's first, and ``log_std``."""
+        return [*chain.from_iterable((*self.actor, *self.critic)), self.log_std]
+
+
+@torch.no_grad()
 def gaussian_objective(
-    values: Tensor,
-    means: Tensor,
-    log_std: Tensor,
+    seen: Tensor,
+    critic_seen: Tensor,
+    heads: Heads,
     bounds: tuple[np.ndarray, np.ndarray],
     rollout: SequenceSamples,
     weights: Weights,
-) -> tuple[Tensor, Measured]:
-    """:func:`objective` of float32 actions drawn from a Gaussian with ``means`` ``[L, B, A]`` and ``log_std`` ``[A]``, on the CPU.
+) -> tuple[Measured, tuple[Tensor | None, Tensor | None], list[Tensor]]:
+    """:func:`objective` of float32 actions drawn from a Gaussian, on the CPU, and its gradient.
 
-    One node of the graph: at small minibatches its three dozen operations would cost as much as the networks.
+    Without a graph: at small minibatches its dozens of nodes would cost as much as their arithmetic.
 
     Args:
+        seen, critic_seen: what actor and critic see, ``[L, B, ...]``.
+        heads: what they make of it.
         bounds: low and high of each action, ``[A]`` each, infinite where there are none.
+
+    Returns:
+        what the log says about the loss; its gradients with respect to ``seen`` and ``critic_seen``, None where they need
+        none; and those of ``heads.parameters``.
     """
-    loss, figures, log_ratio = _GaussianObjective.apply(values, means, log_std, bounds, rollout, weights)
-    return loss, Measured(figures, log_ratio)
-
-
-class _GaussianObjective(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        values: Tensor,
-        means: Tensor,
-        log_std: Tensor,
-        bounds: tuple[np.ndarray, np.ndarray],
-        rollout: SequenceSamples,
-        weights: Weights,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        gradients = torch.empty_like(values), torch.empty_like(means), torch.empty_like(log_std)
-        log_ratio, figures = torch.empty_like(values), torch.empty(len(LOSSES))
-        actions = means.shape[-1]
-        of_actions = means, rollout.actions
-        of_steps = rollout.old_log_prob, values, rollout.old_values, rollout.advantages, rollout.returns
-        _evaluate(
-            *(array.detach().numpy().reshape(-1, actions) for array in of_actions),
-            *(array.detach().numpy().reshape(-1) for array in of_steps),
-            log_std.detach().numpy(),
-            bounds,
-            *weights,
-            gradients[0].numpy().reshape(-1),
-            gradients[1].numpy().reshape(-1, actions),
-            gradients[2].numpy(),
-            log_ratio.numpy().reshape(-1),
-            figures.numpy(),
-        )
-        ctx.gradients = gradients
-        ctx.mark_non_differentiable(figures, log_ratio)
-        return figures[-1].clone(), figures, log_ratio
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        return *(own * gradient for own in ctx.gradients), None, None, None
+    *actor_read, means = tanh_activations(seen.flatten(0, -2), heads.actor)
+    *critic_read, values = tanh_activations(critic_seen.flatten(0, -2), heads.critic)
+    values.mul_(heads.value_scale)
+    d_means, d_values, d_log_std = (torch.empty_like(head) for head in (means, values, heads.log_std))
+    log_ratio, figures = torch.empty_like(rollout.old_log_prob), torch.empty(len(LOSSES))
+    of_steps = rollout.old_log_prob, values, rollout.old_values, rollout.advantages, rollout.returns
+    _evaluate(
+        means.numpy(),
+        rollout.actions.numpy().reshape(means.shape),
+        *(array.numpy().reshape(-1) for array in of_steps),
+        heads.log_std.numpy(),
+        bounds,
+        *weights,
+        d_values.numpy().reshape(-1),
+        d_means.numpy(),
+        d_log_std.numpy(),
+        log_ratio.numpy().reshape(-1),
+        figures.numpy(),
+    )
+    d_seen, of_actor = tanh_gradients(d_means, actor_read, heads.actor, seen.requires_grad)
+    d_critic_seen, of_critic = tanh_gradients(
+        d_values.mul_(heads.value_scale), critic_read, heads.critic, critic_seen.requires_grad
+    )
+    inputs = (
+        None if d_seen is None else d_seen.view_as(seen),
+        None if d_critic_seen is None else d_critic_seen.view_as(critic_seen),
+    )
+    return Measured(figures, log_ratio), inputs, [*of_actor, *of_critic, d_log_std]
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -30,14 +30,19 @@ class OffPolicyMemory(MemoryAlgorithm, OffPolicyAlgorithm):
     stored state up to date, then with gradient back to its end. It begins once a whole sequence is stored.
 
     Args:
+        policy: a name, for example ``"CfcPolicy"``, or a subclass of the algorithm's own policy.
+        env: an environment with ``Box`` actions.
+        batch_size: steps in a minibatch, a multiple of ``seq_len``.
         seq_len: steps of one sequence, the horizon of the gradient through time.
-        burn_in: steps read before them.
-        *args, **kwargs: as in Stable-Baselines3. ``batch_size`` is the number of steps in a minibatch, a multiple of
-            ``seq_len``; ``replay_buffer_kwargs`` may hold ``state_every``.
+        burn_in: steps read before them, which bring the stored state up to date.
+        *args, **kwargs: all other arguments of Stable-Baselines3's class in its order, but ``policy_kwargs`` by name;
+            ``replay_buffer_kwargs`` may hold ``state_every``. Refused are ``use_sde``, ``optimize_memory_usage`` and other
+            replay buffers.
 
     Raises:
-        ValueError: if ``batch_size`` is not a multiple of ``seq_len``; for a replay buffer of single transitions or
-            ``HerReplayBuffer``; and as :class:`SequenceReplayBuffer` and the policies.
+        TypeError: if the policy has no memory, or is not that of the algorithm.
+        ValueError: if ``batch_size`` is not a multiple of ``seq_len``; for an argument that is refused; and as
+            :class:`SequenceReplayBuffer`, which also names its size in bytes, and the policies.
     """
 
     policy: OffPolicyPolicy  # type: ignore[assignment]
@@ -46,16 +51,9 @@ class OffPolicyMemory(MemoryAlgorithm, OffPolicyAlgorithm):
     _last_episode_starts: np.ndarray  # type: ignore[assignment]
     _last_state: Tensor
 
-    def __init__(
-        self,
-        *args: Any,
-        seq_len: int = 16,
-        burn_in: int = 4,
-        policy_kwargs: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, seq_len: int = 16, burn_in: int = 4, **kwargs: Any) -> None:
         self.seq_len, self.burn_in = seq_len, burn_in
-        super().__init__(*args, policy_kwargs=dict(policy_kwargs or {}), **kwargs)  # type: ignore[misc]
+        super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
         self._check_replay()

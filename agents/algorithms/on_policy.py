@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...policies.optim import FlatAdam
+from ...policies.optim import FlatAdam, Gradients
 from ...policies.sb3 import POLICY_ALIASES, LiquidPolicy
 from ...policies.sb3.memory import map_observation
 from .base import MemoryAlgorithm
@@ -27,6 +27,19 @@ class OnPolicyMemory(MemoryAlgorithm, OnPolicyAlgorithm):
     A rollout of ``n_steps`` is cut into sequences of ``seq_len`` steps. Each keeps the memory the policy had when it began,
     and gradients run back to its beginning through the cell's whole-sequence path. A truncated episode is bootstrapped
     with the value of its last observation, read with that episode's own memory.
+
+    Args:
+        policy: one of :data:`~undrift.policies.sb3.POLICY_ALIASES`, for example ``"CfcPolicy"``, or a subclass of
+            :class:`LiquidPolicy`.
+        n_steps: steps of a rollout in each environment, a multiple of ``seq_len``.
+        seq_len: steps of one sequence, the horizon of the gradient through time.
+        *args, **kwargs: all other arguments of Stable-Baselines3's class in its order, but ``policy_kwargs`` by name.
+            Refused are ``use_sde`` and other rollout buffers.
+
+    Raises:
+        ValueError: if ``n_steps`` is not a multiple of ``seq_len``, the policy's name is unknown or an argument is refused;
+            and as :class:`LiquidPolicy`.
+        TypeError: if the policy is not a :class:`LiquidPolicy`.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = POLICY_ALIASES  # type: ignore[assignment]
@@ -37,8 +50,18 @@ class OnPolicyMemory(MemoryAlgorithm, OnPolicyAlgorithm):
     _last_episode_starts: np.ndarray  # type: ignore[assignment]
     _last_state: Tensor
 
+    def __init__(self, *args: Any, seq_len: int, **kwargs: Any) -> None:
+        self.seq_len = seq_len
+        super().__init__(*args, **kwargs)
+
     def _setup_model(self) -> None:
         self._check_length("n_steps", self.n_steps)
+        if self.rollout_buffer_class not in (
+            None,
+            RolloutBuffer,
+            DictRolloutBuffer,
+        ):  # those that the base class chooses
+            raise ValueError("a policy with memory learns from sequences of its own; leave rollout_buffer_class=None")
         super()._setup_model()
         self.rollout_buffer = SequenceBuffer(
             self.n_steps,
@@ -87,10 +110,7 @@ class OnPolicyMemory(MemoryAlgorithm, OnPolicyAlgorithm):
         obs, starts, state = self._last_obs, self._last_episode_starts, self._last_state
         sequence = map_observation(lambda array: array[None], self._observed(obs))
         seen, critic_seen, new_state = self.policy.remember(sequence, state, self._tensor(starts)[None])
-        distribution, _ = self.policy.action_distribution(seen[0])
-        sampled = distribution.sample()
-        # Before the callback: the policy has one distribution, which a callback that evaluates would overwrite.
-        log_prob = distribution.log_prob(sampled)
+        sampled, log_prob = self.policy.sample(seen[0])
         actions = sampled.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
         clipped_actions = actions
         if isinstance(self.action_space, spaces.Box):
@@ -131,12 +151,23 @@ class OnPolicyMemory(MemoryAlgorithm, OnPolicyAlgorithm):
 
     def _descend(self, loss: Tensor) -> None:
         """One step of the optimiser along the clipped gradient of a loss."""
+        self._descend_along(self._gradients_of(loss))
+
+    def _gradients_of(self, loss: Tensor) -> Gradients:
+        trained = self._trained()
+        return dict(zip(trained, torch.autograd.grad(loss, trained, allow_unused=True), strict=True))
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+
+    def _descend_along(self, gradients: Gradients) -> None:
+        """One step of the optimiser along a gradient, clipped."""
         optimizer = self.policy.optimizer
         if isinstance(optimizer, FlatAdam):
-            optimizer.descend(loss, self.max_grad_norm)
+            optimizer.descend(gradients, self.max_grad_norm)
             return
-        optimizer.zero_grad()
-        loss.backward()
+        for parameter in self.policy.parameters():
+            parameter.grad = gradients.get(parameter)
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         optimizer.step()
 

@@ -4,49 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import stable_baselines3
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...policies.optim import Gradients
 from ...policies.sb3 import LiquidPolicy
-from .objective import LOSSES, Measured, Weights, approx_kl, gaussian_objective, objective
+from .objective import LOSSES, Heads, Measured, Weights, approx_kl, gaussian_objective, objective
 from .on_policy import OnPolicyMemory
 from .sequences import SequenceSamples
 
-Schedule = Callable[[float], float]
+Differentiation = Callable[[SequenceSamples], tuple[Gradients, Measured]]
 
 
 class PPO(OnPolicyMemory, stable_baselines3.PPO):
     """PPO (clip) for policies with memory: ``learn``, ``predict``, ``save``, ``load`` and callbacks as in SB3's own.
 
-    A rollout of ``n_steps`` is cut into sequences of ``seq_len`` steps. Each keeps the memory the policy had when it
-    began, and gradients run back to its beginning through the cell's whole-sequence path. A truncated episode is
-    bootstrapped with the value of its last observation, read with that episode's own memory.
+    Learns from sequences with stored states, see :class:`OnPolicyMemory`.
 
     Reference: Schulman et al. 2017, https://arxiv.org/abs/1707.06347
 
     Args:
-        policy: one of :data:`~undrift.policies.sb3.POLICY_ALIASES`, for example ``"CfcPolicy"``, or a subclass of
-            :class:`LiquidPolicy`.
-        n_steps: steps of a rollout in each environment, a multiple of ``seq_len``.
         batch_size: steps in a minibatch, a multiple of ``seq_len``.
-        seq_len: steps of one sequence, the horizon of the gradient through time.
         bounds_coef: weight of the mean squared excess of the Gaussian's mean over the action bounds; it keeps the mean
             from drifting where clipping hides it.
-        env, learning_rate, n_epochs, gamma, gae_lambda, clip_range, clip_range_vf, normalize_advantage, ent_coef,
-            vf_coef, max_grad_norm, target_kl, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device:
-            as in Stable-Baselines3.
+        *args, **kwargs: as in :class:`OnPolicyMemory`.
 
     Raises:
-        ValueError: if ``n_steps`` or ``batch_size`` is not a multiple of ``seq_len``, or the policy's name is unknown; and
-            as :class:`LiquidPolicy`.
-        TypeError: if the policy is not a :class:`LiquidPolicy`.
+        ValueError, TypeError: as :class:`OnPolicyMemory`; ValueError also if ``batch_size`` is not a multiple of
+            ``seq_len``.
     """
 
     def __init__(
@@ -56,53 +49,13 @@ class PPO(OnPolicyMemory, stable_baselines3.PPO):
         learning_rate: float | Schedule = 3e-4,
         n_steps: int = 128,
         batch_size: int = 128,
-        n_epochs: int = 10,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        clip_range: float | Schedule = 0.2,
-        clip_range_vf: float | Schedule | None = None,
-        normalize_advantage: bool = True,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        max_grad_norm: float = 0.5,
-        target_kl: float | None = None,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
-        *,
+        *args: Any,
         seq_len: int = 32,
         bounds_coef: float = 0.0,
+        **kwargs: Any,
     ) -> None:
-        self.seq_len = seq_len
         self.bounds_coef = bounds_coef
-        super().__init__(
-            policy,
-            env,  # type: ignore[arg-type]
-            learning_rate=learning_rate,
-            n_steps=n_steps,
-            batch_size=batch_size,
-            n_epochs=n_epochs,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            clip_range=clip_range,
-            clip_range_vf=clip_range_vf,
-            normalize_advantage=normalize_advantage,
-            ent_coef=ent_coef,
-            vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
-            target_kl=target_kl,
-            stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            policy_kwargs=policy_kwargs,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
+        super().__init__(policy, env, learning_rate, n_steps, batch_size, *args, seq_len=seq_len, **kwargs)
 
     def _setup_model(self) -> None:
         self._check_length("batch_size", self.batch_size)
@@ -112,36 +65,68 @@ class PPO(OnPolicyMemory, stable_baselines3.PPO):
         """Improve the policy on the rollout just collected."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        rollout = self.rollout_buffer.sequences()
+        rollout, differentiate = self.rollout_buffer.sequences(), self._differentiation()
         measured: list[Measured] = []
         for epoch in range(self.n_epochs):
             self._n_updates += 1
-            if not self._train_epoch(rollout, measured):
+            if not self._train_epoch(rollout, differentiate, measured):
                 if self.verbose >= 1:
                     kl = approx_kl(measured[-1].log_ratio)
                     print(f"Early stopping at step {epoch} due to reaching max kl: {kl:.2f}")
                 break
         self._record(measured)
 
-    def _train_epoch(self, rollout: SequenceSamples, measured: list[Measured]) -> bool:
+    def _train_epoch(self, rollout: SequenceSamples, differentiate: Differentiation, measured: list[Measured]) -> bool:
         """One pass over the rollout; False if the policy has moved so far that it stopped (``target_kl``)."""
         for batch in self.rollout_buffer.minibatches(rollout, self.batch_size):
-            loss, figures = self._loss(batch)
+            gradients, figures = differentiate(batch)
             measured.append(figures)
             if self.target_kl is not None and approx_kl(figures.log_ratio) > 1.5 * self.target_kl:
                 return False
-            self._descend(loss)
+            self._descend_along(gradients)
         return True
+
+    def _differentiation(self) -> Differentiation:
+        """How to find the gradient: of actor and critic in closed form where actions are Gaussian, on the CPU."""
+        policy = self.policy
+        if not isinstance(self.action_space, spaces.Box) or policy.device.type != "cpu":
+            return self._differentiate
+        heads = Heads(policy.actor_maps, policy.critic_maps, policy.value_scale, policy.log_std)
+        known = set(heads.parameters)
+        memory = [parameter for parameter in self._trained() if parameter not in known]
+        return partial(self._differentiate_gaussian, heads, memory, self._bounds(), self._weights())
+
+    def _differentiate(self, batch: SequenceSamples) -> tuple[Gradients, Measured]:
+        """The gradient of PPO's objective on one minibatch, and what the log says about it."""
+        loss, measured = self._loss(batch)
+        return self._gradients_of(loss), measured
+
+    def _differentiate_gaussian(
+        self,
+        heads: Heads,
+        memory: list[nn.Parameter],
+        bounds: tuple[np.ndarray, np.ndarray],
+        weights: Weights,
+        batch: SequenceSamples,
+    ) -> tuple[Gradients, Measured]:
+        """The same, with a graph of the memory alone, whose parameters are all but those of the heads."""
+        seen = self.policy.remember(batch.observations, batch.states, batch.episode_starts)[:2]
+        measured, of_seen, of_heads = gaussian_objective(*seen, heads, bounds, batch, weights)
+        found = zip(heads.parameters, of_heads, strict=True)
+        gradients: dict[Tensor, Tensor | None] = {parameter: own for parameter, own in found if parameter.requires_grad}
+        shaped = [(x, own) for x, own in zip(seen, of_seen, strict=True) if own is not None]
+        if shaped:
+            outputs, given = zip(*shaped, strict=True)
+            gradients |= zip(memory, torch.autograd.grad(outputs, memory, given, allow_unused=True), strict=True)
+        return gradients, measured
 
     def _loss(self, batch: SequenceSamples) -> tuple[Tensor, Measured]:
         """PPO's objective on one minibatch, and what the log says about it."""
-        policy, weights = self.policy, self._weights()
-        values, parameters = policy.outputs(batch.observations, batch.states, batch.episode_starts)
-        bounded = isinstance(self.action_space, spaces.Box)
-        if bounded and parameters.device.type == "cpu":
-            return gaussian_objective(values, parameters, policy.log_std, self._bounds(), batch, weights)
-        log_prob, entropy = policy.judge(parameters, batch.actions)
-        return objective(values, log_prob, entropy, self._excess(parameters) if bounded else None, batch, weights)
+        values, log_prob, entropy, parameters = self.policy.evaluate_actions(
+            batch.observations, batch.actions, batch.states, batch.episode_starts
+        )
+        excess = self._excess(parameters) if isinstance(self.action_space, spaces.Box) else None
+        return objective(values, log_prob, entropy, excess, batch, self._weights())
 
     def _weights(self) -> Weights:
         """Of the objective, at this moment of the schedules."""

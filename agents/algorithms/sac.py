@@ -17,24 +17,9 @@ from .replay import ReplayedSequences
 class SAC(OffPolicyMemory, stable_baselines3.SAC):
     """SAC for policies with memory: ``learn``, ``predict``, ``save``, ``load`` and callbacks as in SB3's own.
 
-    Learns from sequences with stored states and burn-in, see :class:`OffPolicyMemory` and
-    :class:`~undrift.agents.algorithms.replay.SequenceReplayBuffer`, which also names its size in bytes.
+    Learns from sequences with stored states and burn-in; arguments and errors are those of :class:`OffPolicyMemory`.
 
     Reference: Haarnoja et al. 2018, https://arxiv.org/abs/1812.05905
-
-    Args:
-        policy: one of :data:`~undrift.policies.sb3.SAC_POLICY_ALIASES`, for example ``"CfcPolicy"``, or a subclass of
-            :class:`LiquidSACPolicy`.
-        env: an environment with ``Box`` actions.
-        batch_size: steps in a minibatch, a multiple of ``seq_len``.
-        seq_len: steps of one sequence, the horizon of the gradient through time.
-        burn_in: steps read before them, which bring the stored state up to date.
-        *args, **kwargs: all other arguments of Stable-Baselines3's ``SAC`` in its order. Refused are ``use_sde``,
-            ``optimize_memory_usage`` and other replay buffers.
-
-    Raises:
-        TypeError: if the policy is not a :class:`LiquidSACPolicy`.
-        ValueError: as :class:`OffPolicyMemory`.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = SAC_POLICY_ALIASES  # type: ignore[assignment]

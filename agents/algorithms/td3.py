@@ -17,25 +17,10 @@ from .replay import ReplayedSequences
 class TD3(OffPolicyMemory, stable_baselines3.TD3):
     """TD3 for policies with memory: ``learn``, ``predict``, ``save``, ``load`` and callbacks as in SB3's own.
 
-    Learns from sequences with stored states and burn-in, see :class:`OffPolicyMemory` and
-    :class:`~undrift.agents.algorithms.replay.SequenceReplayBuffer`, which also names its size in bytes. Without
-    ``action_noise`` it explores in the warm-up alone.
+    Learns from sequences with stored states and burn-in; arguments and errors are those of :class:`OffPolicyMemory`.
+    Without ``action_noise`` it explores in the warm-up alone.
 
     Reference: Fujimoto et al. 2018, https://arxiv.org/abs/1802.09477
-
-    Args:
-        policy: one of :data:`~undrift.policies.sb3.TD3_POLICY_ALIASES`, for example ``"CfcPolicy"``, or a subclass of
-            :class:`LiquidTD3Policy`.
-        env: an environment with ``Box`` actions.
-        batch_size: steps in a minibatch, a multiple of ``seq_len``.
-        seq_len: steps of one sequence, the horizon of the gradient through time.
-        burn_in: steps read before them, which bring the stored state up to date.
-        *args, **kwargs: all other arguments of Stable-Baselines3's ``TD3`` in its order. Refused are
-            ``optimize_memory_usage`` and other replay buffers.
-
-    Raises:
-        TypeError: if the policy is not a :class:`LiquidTD3Policy`.
-        ValueError: as :class:`OffPolicyMemory`.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = TD3_POLICY_ALIASES  # type: ignore[assignment]

@@ -6,16 +6,15 @@ other world; yet with another budget, learning rate or memory it might fly bette
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ...envs import Always, Shift, make_batch
 from ...envs.shifts import shift_to_dict
-from ...policies.deployed import DeployedPolicy
 from ...policies.sb3 import LiquidPolicy
+from ...policies.stored import StoredPolicy
 from ..run import Run, new_run, refuse_existing
 from ..training import LearningCurve, Progress, Recipe, torch_threads, write_config
 from ..vec_env import BatchVecEnv
@@ -60,24 +59,20 @@ def fine_tune(base: Run, shift: Shift, folder: Path, steps: int, progress: Progr
         base.nominal.save(partial)
         curve.save(partial / "curve.csv")
         facts = {"base": base.name, "base_sha256": base.policy.sha256, "shift": shift_to_dict(always), "steps": steps}
-        write_config(partial, recipe, base.seed, kind=ORACLE, oracle=facts)
+        write_config(partial, asdict(recipe), base.seed, kind=ORACLE, oracle=facts)
     return folder
 
 
-def load_actor(policy: LiquidPolicy, deployed: DeployedPolicy) -> None:
+def load_actor(policy: LiquidPolicy, deployed: StoredPolicy) -> None:
     """Give `policy` the memory cell and the actor that were deployed; its critic stays as it is.
 
     Raises:
         ValueError: the two are not built alike.
     """
-    actor = [layer for layer in policy.mlp_extractor.policy_net if isinstance(layer, nn.Linear)] + [policy.action_net]
-    modules: dict[str, nn.Module] = {"cell": policy.cell} | {f"actor.{i}": layer for i, layer in enumerate(actor)}
-    tensors = {name: torch.from_numpy(tensor) for name, tensor in deployed.tensors.items()}
-    try:
-        for prefix, module in modules.items():
-            names = [name for name in tensors if name.startswith(prefix + ".")]
-            module.load_state_dict({name.removeprefix(prefix + "."): tensors.pop(name) for name in names})
-    except RuntimeError as error:
-        raise ValueError(f"the run's recipe does not build its policy: {error}") from None
-    if tensors:
-        raise ValueError(f"the run's recipe does not build its policy: nothing takes {', '.join(tensors)}")
+    own, given = policy.deployed_tensors, deployed.tensors
+    shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (own, given)]
+    if wrong := sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()}):
+        raise ValueError(f"the run's recipe does not build its policy: they differ in {', '.join(wrong)}")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(torch.from_numpy(given[name]))

@@ -123,10 +123,6 @@ def _merge_time(heads: Any, join: Any = torch.cat) -> Any:
     return join([heads[: 2 * units], heads[2 * units : 3 * units] + heads[3 * units :]])
 
 
-def _merge_time_backward(gradient: Tensor) -> Tensor:
-    return torch.cat([gradient, gradient[2 * len(gradient) // 3 :]])
-
-
 class _Sequence(torch.autograd.Function):
     """`CfCLayer.sequence` on the kernels; `kernels.cfc` describes the arrays.
 
@@ -153,7 +149,7 @@ class _Sequence(torch.autograd.Function):
         if periods is None:
             own, own_bias = _merge_time(own, np.concatenate), _merge_time(own_bias, np.concatenate)
         weight, bias = map(array, backbone[:2]) if backbone else (own, own_bias)
-        by_input = weight.T.copy()
+        recurrent = weight[:, inputs:].copy()
         units, dtype, width, depth = h.shape[1], h.dtype, len(bias), len(backbone) // 2
         alone = not backbone and periods is None
         states = np.empty((steps, rows, units), dtype)
@@ -167,7 +163,9 @@ class _Sequence(torch.autograd.Function):
         )
         first, entering, features, activity, pre = workspace.arrays
         activity = first.reshape(steps, rows, 3, units) if alone else activity
-        torch.mm(x.flatten(0, 1), torch.from_numpy(by_input[:inputs]), out=torch.from_numpy(first.reshape(-1, width)))
+        torch.mm(
+            x.flatten(0, 1), torch.from_numpy(weight[:, :inputs]).T, out=torch.from_numpy(first.reshape(-1, width))
+        )
         elapsed = np.empty((steps, 0), dtype) if periods is None else array(periods)
         resets = reset_array(reset, steps, rows)
         kernels.forward(
@@ -175,11 +173,11 @@ class _Sequence(torch.autograd.Function):
             h,
             elapsed,
             resets,
-            by_input[inputs:],
+            recurrent,
             bias,
-            _stack([deeper.T for deeper in backbone[2::2]], (width, width), dtype),
+            _stack(backbone[2::2], (width, width), dtype),
             _stack(backbone[3::2], (width,), dtype),
-            own.T.copy() if backbone else own.T[:0],
+            own if backbone else own[:, :0],
             own_bias,
             gated,
             states,
@@ -190,7 +188,7 @@ class _Sequence(torch.autograd.Function):
         )
         ctx.save_for_backward(x, mask, heads, *backbone)
         ctx.kernels, ctx.gated, ctx.constant_period, ctx.heads = kernels, gated, periods is None, (own, own_bias)
-        ctx.workspace, ctx.arrays = workspace, (first, elapsed, resets, entering, features, activity)
+        ctx.workspace, ctx.arrays = workspace, (first, elapsed, resets, recurrent, entering, features, activity)
         return torch.from_numpy(states)
 
     @staticmethod
@@ -198,7 +196,7 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, d_states: Tensor) -> tuple[Tensor | None, ...]:
         x, mask, _, *backbone = ctx.saved_tensors  # the heads too, so that torch notices where they were changed since
         heads, heads_bias = ctx.heads
-        first, elapsed, resets, entering, features, activity = ctx.arrays
+        first, elapsed, resets, recurrent, entering, features, activity = ctx.arrays
         weight, inputs = array(backbone[0]) if backbone else heads, x.shape[2]
         (steps, rows, width), dtype = first.shape, first.dtype
         workspace = Workspace(
@@ -215,7 +213,7 @@ class _Sequence(torch.autograd.Function):
             first,
             elapsed,
             resets,
-            weight[:, inputs:].copy(),
+            recurrent,
             _stack(backbone[2::2], (width, width), dtype),
             heads if backbone else heads[:, :0],
             ctx.gated,
@@ -232,10 +230,10 @@ class _Sequence(torch.autograd.Function):
         if backbone:
             read += [(torch.from_numpy(z),) for z in (first, *features)]
             given += [*d_deeper, d_heads]
-        gradients = [_linear_backward(*pair) for pair in zip(read, map(torch.from_numpy, given), strict=True)]
-        d_weight, d_bias = gradients.pop()
-        if ctx.constant_period:
-            d_weight, d_bias = _merge_time_backward(d_weight), _merge_time_backward(d_bias)
+        *d_given, d_last = map(torch.from_numpy, given)
+        *read, read_last = read
+        gradients = [_linear_backward(*pair) for pair in zip(read, d_given, strict=True)]
+        d_weight, d_bias = _linear_backward(read_last, d_last, d_state.shape[1] if ctx.constant_period else 0)
         if mask is not None:
             d_weight = d_weight * mask
         d_x = torch.from_numpy(d_first) @ torch.from_numpy(weight[:, :inputs]) if ctx.needs_input_grad[3] else None
@@ -243,7 +241,7 @@ class _Sequence(torch.autograd.Function):
         if ctx.needs_input_grad[5]:
             units = d_state.shape[1]
             own = slice(2 * units, 3 * units)
-            time_a = F.linear(torch.cat(read[-1], 2), *map(torch.from_numpy, (heads[own], heads_bias[own])))
+            time_a = F.linear(torch.cat(read_last, 2), *map(torch.from_numpy, (heads[own], heads_bias[own])))
             d_periods = (torch.from_numpy(d_heads[..., 3 * units :]) * time_a).sum(-1)
         d_backbone = [gradient for pair in gradients for gradient in pair]
         return None, None, None, d_x, torch.from_numpy(d_state), d_periods, None, d_weight, d_bias, *d_backbone
@@ -254,14 +252,21 @@ def _stack(weights: Sequence[Tensor], shape: tuple[int, ...], dtype: np.dtype) -
     return np.stack([array(weight) for weight in weights]) if weights else np.empty((0, *shape), dtype)
 
 
-def _linear_backward(read: tuple[Tensor, ...], gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of weight and bias of a linear map of the inputs read, each [T, B, I], from that of its output."""
+def _linear_backward(read: tuple[Tensor, ...], gradient: Tensor, merged: int = 0) -> tuple[Tensor, Tensor]:
+    """The gradients of weight and bias of a linear map of the inputs read, each [T, B, I], from that of its output.
+
+    The last `merged` outputs are each a sum of two, the other in the rows that follow.
+    """
     gradient = gradient.flatten(0, 1)
-    sizes = [x.shape[2] for x in read]
-    weight = gradient.new_empty(gradient.shape[1], sum(sizes))
-    for x, part in zip(read, weight.split(sizes, 1), strict=True):
+    sizes, outputs = [x.shape[2] for x in read], gradient.shape[1]
+    weight, bias = gradient.new_empty(outputs + merged, sum(sizes)), gradient.new_empty(outputs + merged)
+    for x, part in zip(read, weight[:outputs].split(sizes, 1), strict=True):
         torch.mm(gradient.T, x.flatten(0, 1), out=part)
-    return weight, gradient.sum(0)
+    torch.sum(gradient, 0, out=bias[:outputs])
+    if merged:
+        for own in (weight, bias):
+            own[outputs:] = own[outputs - merged : outputs]
+    return weight, bias
 
 
 class CfC(Cell):

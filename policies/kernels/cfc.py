@@ -7,9 +7,9 @@ G = 3H heads (ff1, ff2, time) or G = 4H (ff1, ff2, time_a, time_b):
 
     first      [T, B, Z or G]  the first map, the first backbone layer or, where there is no backbone, the heads: given as the
                                part that reads the input, left as its output, in a backbone after the nonlinearity
-    recurrent  [H, Z or G]     the part of its weight that reads the previous state, and its bias [Z or G]
+    recurrent  [Z or G, H]     the part of its weight that reads the previous state, and its bias [Z or G]
     deeper     [L - 1, Z, Z]   weights of the further backbone layers, and deeper_bias [L - 1, Z]
-    heads      [Z, G]          weight of the heads on a backbone, and heads_bias [G]; not read where there is none
+    heads      [G, Z]          weight of the heads on a backbone, and heads_bias [G]; not read where there is none
     periods    [T, B]          elapsed time in units of the period, read where G = 4H
     reset      [T, B]          nonzero where the state is zeroed before the step
     gated      bool            whether the gate takes from one target what it gives to the other (mode "default")
@@ -164,25 +164,25 @@ def forward(
     Scratch: pre [B, max(Z, G)].
     """
     steps, rows, units = states.shape
-    backbone, elapsed = heads.shape[0] > 0, periods.size > 0
+    backbone, elapsed = heads.shape[1] > 0, periods.size > 0
     product = pre.ravel()[: first[0].size].reshape(rows, first.shape[2])
-    total = pre.ravel()[: rows * heads.shape[1]].reshape(rows, heads.shape[1])
+    total = pre.ravel()[: rows * heads.shape[0]].reshape(rows, heads.shape[0])
     for t in range(steps):
         before = state if t == 0 else states[t - 1]
         copy(before.ravel(), entering[t].ravel())
         _reset_rows(entering[t], reset[t])
-        multiply(entering[t], recurrent, product)
+        multiply(entering[t], recurrent.T, product)
         _add_both(bias, product, first[t])
         if backbone:
             _lecun_tanh(first[t].ravel())
             z = first[t]
             for i in range(features.shape[0]):
-                multiply(z, deeper[i], features[i, t])
+                multiply(z, deeper[i].T, features[i, t])
                 z = features[i, t]
                 _add_rows(deeper_bias[i], z)
                 _lecun_tanh(z.ravel())
             heads_out = total if elapsed else activity[t].reshape(rows, 3 * units)
-            multiply(z, heads, heads_out)
+            multiply(z, heads.T, heads_out)
             _add_rows(heads_bias, heads_out)
         if elapsed:
             _merge_time((total if backbone else first[t]).reshape(rows, 4, units), periods[t], activity[t])
@@ -211,9 +211,9 @@ def backward(
 ):
     """Back-propagate through T steps.
 
-    d_states [T, B, H] is the gradient of the states; recurrent [Z or G, H], deeper and heads [G, Z] come transposed. Writes the
-    gradients before the nonlinearities: d_first [T, B, Z or G], d_deeper [L - 1, T, B, Z], d_heads [T, B, G] (the array
-    d_first where there is no backbone), and d_state [B, H] of the state before step 0.
+    d_states [T, B, H] is the gradient of the states. Writes the gradients before the nonlinearities: d_first [T, B, Z or G],
+    d_deeper [L - 1, T, B, Z], d_heads [T, B, G] (the array d_first where there is no backbone), and d_state [B, H]
+    of the state before step 0.
     """
     steps, rows, units = d_states.shape
     fill(d_state.ravel(), 0)
@@ -367,7 +367,7 @@ def compile_for(dtype: str) -> None:
     """Compile, or load from the cache, the kernels for "float32" or "float64", by one step with one unit."""
     one, gate, activity = np.zeros((1, 1, 1), dtype), np.zeros((1, 3), dtype), np.zeros((1, 1, 3, 1), dtype)
     reset, z, heads = np.zeros((1, 1), np.bool_), np.zeros((1, 1, 1, 1), dtype), activity.reshape(1, 1, 3)
-    weights = one[0], one[0, 0], one, one[0], gate, gate[0]
+    weights = one[0], one[0, 0], one, one[0], gate.T.copy(), gate[0]
     forward(one, one[0], one[0, :, :0], reset, *weights, True, one.copy(), one, z, activity, gate)
     backward(one, one, one[0], reset, one[0], one, gate.T.copy(), True, z, activity, one, z, heads, one[0])
     layers, packed = np.array([[1, 1, 0]]), np.zeros(2 * (INPUT_TILE + 1) * 4, dtype)

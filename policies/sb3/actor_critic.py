@@ -17,6 +17,8 @@ from .base import MemoryPolicy
 from .memory import Features, Memory, Observation, one_step
 from .networks import LinearMap, linear_maps, tanh_network
 
+_LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
+
 
 class LiquidPolicy(MemoryPolicy, ActorCriticPolicy):
     """Actor-critic policy with memory, see :class:`~undrift.policies.sb3.base.MemoryPolicy`.
@@ -143,15 +145,24 @@ class LiquidPolicy(MemoryPolicy, ActorCriticPolicy):
     def action_distribution(self, features: Tensor) -> tuple[Distribution, Tensor]:
         """Distribution of the action given what the actor sees ``[N, I + O]``, and its parameters ``[N, P]`` (means or
         logits)."""
-        parameters = tanh_network(features, self._mean_maps)
+        parameters = tanh_network(features, self.actor_maps)
         if isinstance(self.action_dist, DiagGaussianDistribution):
             return self.action_dist.proba_distribution(parameters, self.log_std), parameters
         return self.action_dist.proba_distribution(parameters), parameters  # type: ignore[call-arg]
 
+    def sample(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions drawn for what the actor sees ``[N, I + O]``, not yet clipped, and their log-probabilities ``[N]``."""
+        if not isinstance(self.action_dist, DiagGaussianDistribution):
+            distribution, _ = self.action_distribution(features)
+            actions = distribution.sample()
+            return actions, distribution.log_prob(actions)
+        means = tanh_network(features, self.actor_maps)
+        noise = torch.randn_like(means)
+        return torch.addcmul(means, noise, self.log_std.exp()), self._gaussian_log_prob(noise)
+
     def values(self, features: Tensor) -> Tensor:
         """Expected return given what the critic sees ``[..., C]``, shape ``[...]``."""
-        maps = linear_maps(self.mlp_extractor.value_net, self.value_net)
-        return tanh_network(features, maps).squeeze(-1) * self.value_scale
+        return tanh_network(features, self.critic_maps).squeeze(-1) * self.value_scale
 
     def get_distribution(  # type: ignore[override]
         self, obs: Observation, state: Tensor, episode_starts: Tensor
@@ -197,27 +208,38 @@ class LiquidPolicy(MemoryPolicy, ActorCriticPolicy):
             values, log-probabilities and entropies, each ``[T, B]``, and the distribution's parameters ``[T, B, P]``.
         """
         values, parameters = self.outputs(obs, state, episode_starts)
-        return values, *self.judge(parameters, actions), parameters
+        return values, *self._judge(parameters, actions), parameters
 
     def outputs(self, obs: Observation, state: Tensor, episode_starts: Tensor) -> tuple[Tensor, Tensor]:
         """Values ``[T, B]`` and the parameters ``[T, B, P]`` of the actions' distribution, given a sequence as above."""
         seen, critic_seen, _ = self.remember(obs, state, episode_starts)
-        return self.values(critic_seen), tanh_network(seen, self._mean_maps)
+        return self.values(critic_seen), tanh_network(seen, self.actor_maps)
 
-    def judge(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def _judge(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies ``[T, B]`` of actions under the distribution's parameters ``[T, B, P]``."""
         shape = actions.shape[:2]
         if isinstance(self.action_dist, DiagGaussianDistribution):
-            # In closed form: Stable-Baselines3's distribution costs as much as the actor's network at small minibatches.
-            normaliser = self.log_std.sum() + 0.5 * math.log(2 * math.pi) * actions.shape[-1]
-            log_prob = -0.5 * ((actions - parameters) * (-self.log_std).exp()).square().sum(-1) - normaliser
-            return log_prob, (normaliser + 0.5 * actions.shape[-1]).expand(shape)
+            log_prob = self._gaussian_log_prob((actions - parameters) * (-self.log_std).exp())
+            entropy = self.log_std.sum() + (0.5 + _LOG_ROOT_TAU) * actions.shape[-1]
+            return log_prob, entropy.expand(shape)
         distribution = self.action_dist.proba_distribution(parameters.flatten(0, 1))  # type: ignore[call-arg]
         flat = actions.flatten(0, 1)
         log_prob = distribution.log_prob(flat.flatten() if isinstance(self.action_space, spaces.Discrete) else flat)
         exact = distribution.entropy()
         return log_prob.view(shape), (-log_prob if exact is None else exact).view(shape)
 
+    def _gaussian_log_prob(self, noise: Tensor) -> Tensor:
+        """Log-probability ``[...]`` of actions that lie ``noise`` standard deviations from their means, ``[..., A]``.
+
+        In closed form: Stable-Baselines3's distribution costs as much as the actor's network at small minibatches.
+        """
+        return -0.5 * noise.square().sum(-1) - self.log_std.sum() - _LOG_ROOT_TAU * noise.shape[-1]
+
     @property
-    def _mean_maps(self) -> list[LinearMap]:
+    def actor_maps(self) -> list[LinearMap]:
         return linear_maps(self.mlp_extractor.policy_net, self.action_net)
+
+    @property
+    def critic_maps(self) -> list[LinearMap]:
+        """The linear maps from what the critic sees to the value in units of ``value_scale``."""
+        return linear_maps(self.mlp_extractor.value_net, self.value_net)

@@ -229,7 +229,7 @@ class MemoryPolicy(BasePolicy):
 
     @property
     @abstractmethod
-    def _mean_maps(self) -> list[LinearMap]:
+    def actor_maps(self) -> list[LinearMap]:
         """The linear maps from what the actor sees to its deterministic action, before that is clipped or squashed."""
 
     def deployed(self, observation_names: Sequence[str] | None = None) -> DeployedPolicy:
@@ -248,28 +248,33 @@ class MemoryPolicy(BasePolicy):
                 f"only a policy that reads a flat Box of observations can be deployed, not {self.observation_space}; "
                 "flatten them in the environment"
             )
-        actions = _deployable_actions(self.action_space)
+        actions = deployable_actions(self.action_space)
         channels = spaces.flatdim(self.observation_space)
         names = observation_names or [f"observation_{i}" for i in range(channels)]
         if len(names) != channels:
             raise ValueError(f"observation_names needs one name for each channel of {self.observation_space}")
-        maps = self._mean_maps
         config = {
             "format": FORMAT,
             "cell": self.cell.config,
             "observation_scale": features.scale,
-            "actor_layers": len(maps),
+            "actor_layers": len(self.actor_maps),
             "action_size": actions,
             "squash": self.squash_output,
             "observation_names": [names[i] for i in (range(channels) if features.seen is None else features.seen)],
         }
+        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.deployed_tensors.items()}
+        return DeployedPolicy(config, tensors)
+
+    @property
+    def deployed_tensors(self) -> dict[str, Tensor]:
+        """The cell's and the actor's own tensors, by their names in a deployed policy."""
         tensors = {f"cell.{name}": tensor for name, tensor in self.cell.state_dict().items()}
-        for i, (weight, bias) in enumerate(maps):
+        for i, (weight, bias) in enumerate(self.actor_maps):
             tensors |= {f"actor.{i}.weight": weight, f"actor.{i}.bias": bias}
-        return DeployedPolicy(config, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
+        return tensors
 
 
-def _deployable_actions(space: spaces.Space) -> int:
+def deployable_actions(space: spaces.Space) -> int:
     """Number of actions of a space whose actions a deployed policy gives; refuses the others."""
     if not (
         isinstance(space, spaces.Box) and space.low.ndim == 1 and (space.low == -1).all() and (space.high == 1).all()

@@ -252,7 +252,7 @@ class OffPolicyPolicy(MemoryPolicy):
         return self.actor.act(seen, deterministic), state
 
     @property
-    def _mean_maps(self) -> list[LinearMap]:
+    def actor_maps(self) -> list[LinearMap]:
         return self.actor.mean_maps
 
     def forward(self, obs: Observation, deterministic: bool = False) -> Tensor:

@@ -164,6 +164,27 @@ def test_an_unknown_policy_or_argument_is_refused_with_what_there_is(algorithm):
         ALGORITHMS[algorithm]("GruPolicy", env, policy_kwargs={"backbone_units": 8})
 
 
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C"])
+@pytest.mark.parametrize("space", [spaces.Discrete(3), spaces.MultiDiscrete([3, 2]), spaces.MultiBinary(2)], ids=str)
+def test_actions_that_are_chosen_are_learned_too(algorithm, space, tmp_path):
+    env = make_env("", space)
+    model = make_model(algorithm, "GruPolicy", env)
+    before = parameters(model)
+    model.learn(STEPS)
+    assert torch.isfinite(parameters(model)).all() and not torch.equal(parameters(model), before)
+    model.save(tmp_path / "model")
+    actions = acted(ALGORITHMS[algorithm].load(tmp_path / "model", device="cpu"), env)
+    np.testing.assert_array_equal(actions, acted(model, env))
+    assert all(action in space for action in actions.reshape(-1, *space.shape))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_progress_bar_is_shown(algorithm, capfd):
+    pytest.importorskip("tqdm", reason="Stable-Baselines3's progress bar needs it")
+    make_model(algorithm, "GruPolicy").learn(STEPS, progress_bar=True)
+    assert f"{STEPS}/{STEPS}" in "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("form", ["", "MultiInput"])
 def test_the_elapsed_time_is_found_and_reaches_the_cell(algorithm, form):

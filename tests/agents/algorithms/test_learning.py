@@ -103,6 +103,6 @@ def test_sac_solves_pendulum_without_velocities():
 
 
 def test_td3_solves_pendulum_without_velocities():
-    noise = NormalActionNoise(np.zeros(1), np.full(1, 0.5))
+    noise = NormalActionNoise(np.zeros(1), np.full(1, 0.4))
     model = TD3("CfcPolicy", pendulum(4, seed=0), action_noise=noise, **PENDULUM).learn(16_000)
     assert mean_return(model, pendulum(10, seed=100)) >= -200

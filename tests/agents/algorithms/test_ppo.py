@@ -12,6 +12,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from undrift.agents.algorithms import PPO
+from undrift.agents.algorithms.sequences import SequenceSamples
 
 SMALL = {"units": 8, "backbone_units": 12, "net_arch": {"pi": [16], "vf": [16]}}
 
@@ -98,13 +99,19 @@ def test_truncation_is_bootstrapped_with_the_last_observation_and_its_own_memory
     )
 
 
-def test_the_loss_is_that_of_the_paper():
-    model = make_ppo(pendulum(), ent_coef=0.01, clip_range_vf=0.05, clip_range=0.1)
+def outdated_rollout(model: PPO) -> SequenceSamples:
+    """A rollout of the policy as it was before its parameters moved a little."""
     collect(model)
-    batch = model.rollout_buffer.sequences()
     with torch.no_grad():
         for parameter in model.policy.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
+    return model.rollout_buffer.sequences()
+
+
+def test_the_loss_is_that_of_the_paper():
+    model = make_ppo(pendulum(), ent_coef=0.01, clip_range_vf=0.05, clip_range=0.1)
+    batch = outdated_rollout(model)
+    with torch.no_grad():
         loss, figures = model._loss(batch)
         values, log_prob, entropy, _ = (
             tensor.double().numpy()
@@ -124,6 +131,19 @@ def test_the_loss_is_that_of_the_paper():
     logged = model.logger.name_to_value
     assert logged["train/clip_fraction"] == pytest.approx((np.abs(ratio - 1) > 0.1).mean(), abs=1e-6) != 0
     assert logged["train/approx_kl"] == pytest.approx((ratio - 1 - np.log(ratio)).mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize("critic_memory", [True, False, "separate"])
+def test_the_gradient_in_closed_form_is_that_of_the_loss(critic_memory):
+    model = make_ppo(pendulum(), bounds_coef=0.1, policy_kwargs=SMALL | {"critic_memory": critic_memory})
+    batch = outdated_rollout(model)
+    expected, figures = model._differentiate(batch)
+    found, same_figures = model._differentiation()(batch)
+    torch.testing.assert_close(same_figures.losses, figures.losses, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(same_figures.log_ratio, figures.log_ratio, rtol=1e-4, atol=1e-5)
+    assert set(found) == set(model.policy.parameters())
+    for parameter, gradient in expected.items():
+        torch.testing.assert_close(found[parameter], gradient, rtol=1e-3, atol=1e-5)
 
 
 def test_the_bounds_penalty_is_the_mean_squared_excess_of_the_means():
