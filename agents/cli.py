@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, oracle, render, shifts, demo, doctor."""
+"""The command line: train, import, evaluate, oracle, render, neurons, watch, shifts, demo, doctor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from ..envs import Schedule, Shift
+    from ..envs import Scenario, Schedule, Shift
+    from ..policies.deployed import DeployedPolicy
+    from .run import Run
 
 # Every command imports what it needs when it runs: `undrift --help` answers at once.
 
@@ -29,6 +31,10 @@ app.add_typer(shifts_app, name="shifts")
 DEFAULT_ADAPTERS = ("integral", "auto")
 DEFAULT_SHIFTS = ("payload", "motor_loss", "wind")
 """What `evaluate` flies when it is told no shift: they fit drones and cars."""
+SCENARIO_HELP = (
+    "What is flown: NAME[:FIELD=VALUE,...][@SCHEDULE[:FIELD=VALUE,...]] of a shift, the name of a scenario of a suite "
+    "that ships, or 'no shift'."
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -53,21 +59,56 @@ def train(
     seed: Annotated[int, typer.Option(help="Training seed, 0 to 99.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default made of environment and seed.")] = None,
     steps: Annotated[int | None, typer.Option(help="Environment steps, instead of the recipe's.", min=1)] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Go on with this run's policy, by small steps: folder or name.")
+    ] = None,
+    with_adapter: Annotated[
+        str | None, typer.Option(help="Adapter in the loop of training; it takes its nominal model from --from.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder that the run's folder is made in.")] = Path("runs"),
 ) -> None:
     """Train a policy by its environment's recipe, and learn its nominal model."""
     from dataclasses import replace
 
     from .console import command, compile_ahead
+    from .run import Run
     from .training import Recipe, print_progress
     from .training import train as train_by
 
-    recipe = Recipe.load(env)
+    if with_adapter is not None and start is None:
+        raise ValueError(
+            "--with-adapter needs a nominal model: give the run to go on with, --from reference for example."
+        )
+    recipe, base = Recipe.load(env), None if start is None else Run.load(start)
+    if base is not None:
+        recipe = recipe.continued()
     if steps is not None:
         recipe = replace(recipe, total_timesteps=steps)
-    folder = out / (name or f"{kebab(recipe.name)}-{recipe.policy['cell']}-s{seed}")
+    how = f"-with-{with_adapter}" if with_adapter else "-continued" if base else ""
+    folder = out / (name or f"{kebab(recipe.name)}-{recipe.policy['cell']}{how}-s{seed}")
     compile_ahead(recipe.policy["cell"])
-    train_by(recipe, folder, seed, print_progress)
+    train_by(recipe, folder, seed, print_progress, base, with_adapter)
+    typer.echo(f"the run is in {folder}\nnext: {command()} evaluate {folder}")
+
+
+@app.command("import")
+def import_zip(
+    zipped: Annotated[Path, typer.Argument(help="A policy as plain Stable-Baselines3 saves it.")],
+    env: Annotated[
+        str, typer.Option(help="Environment that it was trained on, by its id or short name.")
+    ] = "DroneTrack",
+    algorithm: Annotated[str, typer.Option(help="That trained it: PPO, A2C, SAC, TD3 or DDPG.")] = "PPO",
+    normaliser: Annotated[Path | None, typer.Option(help="Statistics as its VecNormalize saved them.")] = None,
+    seed: Annotated[int, typer.Option(help="Its training seed, 0 to 99.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the zip.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder that the run's folder is made in.")] = Path("runs"),
+) -> None:
+    """Make a run of a policy of plain Stable-Baselines3, and learn its nominal model: adapters then fly it."""
+    from .console import command
+    from .peers import import_sb3, load_sb3
+
+    folder = out / (name or zipped.stem)
+    import_sb3(load_sb3(zipped, env, algorithm, normaliser), env, folder, seed)
     typer.echo(f"the run is in {folder}\nnext: {command()} evaluate {folder}")
 
 
@@ -93,11 +134,8 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for the episodes and the report.")] = Path("runs/evaluation"),
 ) -> None:
     """Fly runs with each adapter under each shift on the same seeds, and report; frozen and no shift always take part."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ..envs import load_suite, one_by_one
-    from .console import compile_ahead
+    from .console import compile_ahead, progress
     from .evaluation.evaluate import check
     from .evaluation.evaluate import evaluate as fly
     from .evaluation.report import print_table
@@ -115,18 +153,10 @@ def evaluate(
     else:
         scenarios = list(load_suite(suite).scenarios)
     check(loaded, adapters, scenarios)  # what is wrong is told before the progress bar
-    compile_ahead(*{run.policy.cell.name for run in loaded})
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("flying", total=None)
-        flown = fly(
-            loaded,
-            adapters,
-            scenarios,
-            range(seed, seed + episodes),
-            out,
-            lambda done, total: bar.update(task, completed=done, total=total),
-            shlex.join(["undrift", *sys.argv[1:]]),
-        )
+    compile_ahead(*{cell for run in loaded for cell in run.cells})
+    command = shlex.join(["undrift", *sys.argv[1:]])
+    with progress("flying") as tell:
+        flown = fly(loaded, adapters, scenarios, range(seed, seed + episodes), out, tell, command)
     print_table(summarize(flown))
     typer.echo(f"the report is {out / 'report.html'}, the episodes are in {out / 'episodes'}")
 
@@ -148,32 +178,139 @@ def oracle(
 
     base, trained_on = Run.load(run), parse_shift(shift, 0.0)
     folder = out / (name or f"oracle-{slug(trained_on.label)}-{base.name}")
-    compile_ahead(base.policy.cell.name)
+    compile_ahead(*base.cells)
     fine_tune(base, trained_on, folder, steps, print_progress)
     typer.echo(f"the run is in {folder}\nnext: {command()} evaluate {run} {folder} --shift {shift}")
 
 
 @app.command()
 def render(
-    episodes: Annotated[list[Path], typer.Argument(help="One or two saved episodes (frozen, adapting).")],
-    out: Annotated[Path, typer.Option(help="The video to write.")] = Path("film.mp4"),
+    episodes: Annotated[list[Path] | None, typer.Argument(help="One or two saved episodes (frozen, adapting).")] = None,
+    run: Annotated[str | None, typer.Option(help="Fly this run instead: frozen and adapting on one seed.")] = None,
+    scenario: Annotated[str, typer.Option(help=SCENARIO_HELP)] = "wind",
+    seed: Annotated[int, typer.Option(help="Seed of that flight.")] = 20_000,
+    adapter: Annotated[str | None, typer.Option(help="Its adapter. Default: auto where it fits, else none.")] = None,
+    at: Annotated[float, typer.Option(help="When a shift without a schedule sets in, s.", min=0.0)] = 5.0,
+    out: Annotated[Path, typer.Option(help="What to write: a film (.mp4, .webm, .gif), or a poster (.png).")] = Path(
+        "film.mp4"
+    ),
+    strip: Annotated[
+        bool, typer.Option(help="In place of a poster (.png), a strip of frames around the shift.")
+    ] = False,
+    camera: Annotated[
+        str | None, typer.Option(help="scene (DroneTrack: both in one), chase, orbit, top, first_person or fixed.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="480p, 540p or 720p.")] = "540p",
+    before: Annotated[float, typer.Option(help="Seconds of the film ahead of the shift.", min=0.0)] = 2.0,
+    after: Annotated[float, typer.Option(help="Seconds of the film behind it.", min=0.1)] = 5.0,
+    slow: Annotated[float, typer.Option(help="How many times slower around the shift.", min=1.0)] = 1.0,
+    inside: Annotated[
+        str | None, typer.Option(help="Show the network in a corner: of this run, which flew the episodes.")
+    ] = None,
 ) -> None:
-    """Draw saved episodes as a video; nothing is simulated again."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    """Draw saved episodes as a film or a poster; nothing is simulated again. Or fly a run, and draw that."""
+    from .console import progress
     from .episode import Episode
-    from .film import FilmUnavailable
-    from .film import render as draw
+    from .film import FilmUnavailable, poster, writer
+    from .film import strip as draw_strip
+    from .run import Run
 
-    loaded = tuple(Episode.load(path) for path in episodes)
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("drawing")
+    if size not in writer.SIZES:
+        raise ValueError(f"unknown size {size!r}; the sizes are {', '.join(writer.SIZES)}")
+    if bool(episodes) == bool(run):
+        raise ValueError("give saved episodes, or --run and --scenario to fly one, and not both")
+    policy = None if inside is None else _memory_policy(Run.load(inside))
+    kept = None if run is None else _fly(Run.load(run), scenario, seed, adapter, at, out)
+    loaded = [Episode.load(path) for path in kept or episodes or ()]
+    try:
+        if out.suffix.lower() == ".png" and strip:
+            draw_strip(loaded, out, camera=camera, size=writer.SIZES[size])
+        elif out.suffix.lower() == ".png":
+            poster(loaded, out, camera=camera, size=writer.SIZES[size], policy=policy)
+        else:
+            with progress("drawing") as tell:
+                writer.render(
+                    loaded,
+                    out,
+                    camera=camera,
+                    size=writer.SIZES[size],
+                    before=before,
+                    after=after,
+                    slow=slow,
+                    policy=policy,
+                    progress=tell,
+                )
+    except FilmUnavailable as error:
+        _fail(f"{error}; the episodes are kept: {' '.join(map(str, kept))}" if kept else error)
+    typer.echo(f"{'the picture' if out.suffix.lower() == '.png' else 'the film'} is {out}")
+    if kept:
+        typer.echo(f"the episodes are {' '.join(map(str, kept))}")
+
+
+@app.command()
+def neurons(
+    run: Annotated[str, typer.Argument(help="The run whose network to look into, by folder or by name.")],
+    episodes: Annotated[
+        list[Path] | None, typer.Argument(help="Saved episodes that it flew. Default: it flies one.")
+    ] = None,
+    scenario: Annotated[str, typer.Option(help=SCENARIO_HELP)] = "wind",
+    seed: Annotated[int, typer.Option(help="Seed of that flight.")] = 20_000,
+    adapter: Annotated[str | None, typer.Option(help="Its adapter. Default: auto where it fits, else none.")] = None,
+    at: Annotated[float, typer.Option(help="When a shift without a schedule sets in, s.", min=0.0)] = 5.0,
+    out: Annotated[
+        Path, typer.Option(help="A figure (.png, .svg, .pdf), or a film (.mp4, .webm, .gif); one per episode.")
+    ] = Path("neurons.png"),
+    size: Annotated[str, typer.Option(help="Of a film: 480p, 540p or 720p.")] = "720p",
+) -> None:
+    """Look into a network: states, time constants and saliency over an episode, as a figure or a film."""
+    from .console import progress
+    from .episode import Episode
+    from .film import FilmUnavailable, writer
+    from .film.encode import FORMATS
+    from .film.figure import save_neurons
+    from .film.network import render_network
+    from .run import Run
+
+    if size not in writer.SIZES:
+        raise ValueError(f"unknown size {size!r}; the sizes are {', '.join(writer.SIZES)}")
+    loaded = Run.load(run)
+    policy = _memory_policy(loaded)
+    paths = episodes or _fly(loaded, scenario, seed, adapter, at, out)[-1:]
+    for k, path in enumerate(paths):
+        target = out if len(paths) == 1 else out.with_stem(f"{out.stem}-{k}")
         try:
-            draw(loaded, out, progress=lambda done, total: bar.update(task, completed=done, total=total))
+            if target.suffix.lower() in FORMATS:
+                with progress("drawing") as tell:
+                    render_network(policy, Episode.load(path), target, size=writer.SIZES[size], progress=tell)
+            else:
+                save_neurons(policy, Episode.load(path), target)
         except FilmUnavailable as error:
-            _fail(error)
-    typer.echo(f"the film is {out}")
+            _fail(f"{error}; the episode is kept: {path}")
+        typer.echo(f"the inside of {path} is {target}")
+
+
+@app.command()
+def watch(
+    run: Annotated[str, typer.Argument(help="The run to fly, by folder or by name; 'reference' ships.")],
+    scenario: Annotated[str, typer.Option(help=SCENARIO_HELP)] = "wind",
+    seed: Annotated[int, typer.Option(help="Seed of the first episode; the others count up.")] = 20_000,
+    adapter: Annotated[str | None, typer.Option(help="Adapter. Default: auto where it fits, else none.")] = None,
+    at: Annotated[float, typer.Option(help="When a shift without a schedule sets in, s.", min=0.0)] = 5.0,
+) -> None:
+    """Watch a run live in MuJoCo's viewer, episode after episode, until its window is closed."""
+    from .console import compile_ahead
+    from .film import watch as live
+    from .run import Run
+
+    loaded = Run.load(run)
+    flown = parse_scenario(scenario, loaded.env_id, at)
+    controller = loaded.controller(adapter or _default_adapter(loaded))
+    try:
+        live.require_display()
+        compile_ahead(*loaded.cells)
+        live.watch(flown, controller, seed)
+    except live.NoDisplay as error:
+        _fail(error)
 
 
 @shifts_app.command("list")
@@ -250,6 +387,24 @@ def parse_shift(text: str, at: float) -> Shift:
     return make_shift(name, schedule=parse_schedule(schedule) if schedule else Abrupt(at), **fields)
 
 
+def parse_scenario(text: str, env_id: str, at: float) -> Scenario:
+    """The scenario of that name in a suite that ships, of this environment, or else the one with the shift that is written.
+
+    "no shift" has none. Errors as `parse_shift`.
+    """
+    from ..envs import SUITES, Scenario, full_id, load_suite
+    from ..envs.scenario import NO_SHIFT
+
+    if text == NO_SHIFT:
+        return Scenario(NO_SHIFT, env_id)
+    for suite in SUITES:
+        for scenario in load_suite(suite).scenarios:
+            if scenario.name == text and full_id(scenario.env_id) == full_id(env_id):
+                return scenario
+    shift = parse_shift(text, at)
+    return Scenario(shift.label, env_id, {}, (shift,))
+
+
 def parse_schedule(text: str) -> Schedule:
     """The schedule written as NAME[:FIELD=VALUE,...]; errors as `parse_shift`."""
     from ..envs import make_schedule
@@ -278,7 +433,33 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fly(run: Run, scenario: str, seed: int, adapter: str | None, at: float, out: Path) -> list[Path]:
+    """Fly a run frozen and, where one fits, with an adapter; keeps the episodes beside `out`."""
+    from .console import compile_ahead, progress
+    from .evaluation.evaluate import fly, save_episodes
+
+    flown = parse_scenario(scenario, run.env_id, at)
+    adapters = dict.fromkeys(["frozen", adapter or _default_adapter(run)])
+    compile_ahead(*run.cells)
+    with progress("flying") as tell:
+        episodes = fly([run], list(adapters), [flown], [seed], tell)
+    return save_episodes(episodes, out.with_name(f"{out.stem}-episodes"))
+
+
+def _default_adapter(run: Run) -> str:
+    return "auto" if run.nominal.signals.tracking else "frozen"
+
+
+def _memory_policy(run: Run) -> DeployedPolicy:
+    """The policy of a run that has a memory to look into."""
+    from ..policies.deployed import DeployedPolicy
+
+    if isinstance(run.policy, DeployedPolicy):
+        return run.policy
+    raise ValueError(f"the policy of {run.name} has no cell to look into")
+
+
+def _fail(error: Exception | str) -> NoReturn:
     typer.echo(f"error: {error}", err=True)
     sys.exit(2)
 

@@ -1,11 +1,14 @@
-"""Controller: a policy, its memory, an adapter and a guard, as deployed. Imports neither torch nor SB3."""
+"""The loop of a deployed vehicle, an adapter and a guard around a policy, and the controller, which has all in one.
+
+Imports neither torch nor SB3.
+"""
 
 from __future__ import annotations
 
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +16,7 @@ import numpy as np
 
 from .adaptation import Adapter, Guard, State, Transition
 from .adaptation.adapter import choose_rows
+from .adaptation.guard import all_finite, bound_action
 from .files import write_atomically
 
 
@@ -30,42 +34,38 @@ class Policy(Protocol):
 class ControllerState:
     """All that a controller remembers of N vehicles; arrays of N rows.
 
-    hidden [N, H] the policy's memory; own_action [N, A] its own last action; sent [N, A] the last action sent, and
-    where the wish exceeded the bounds (saturated); observation [N, O] the last one, repaired; dt [N] s; steps [N]
-    since the reset; acted [N] whether a transition is open; adapter, its state; kept, the last of its states known to
-    be good; worse [N] for how many steps it has predicted worse than without it.
+    hidden [N, H] the policy's memory, [N, 0] where it keeps that itself; own_action [N, A] its own last action; sent
+    [N, A] the last action sent, where the wish exceeded the bounds (saturated), by how much at most (unsent [N]), and how
+    much commands change of late (activity [N]); observation [N, O] the last one, repaired; dt [N] s; steps [N] since the
+    reset; acted [N] whether a transition is open; adapter, its state; worse [N] for how many steps it has predicted worse
+    than its shadow.
     """
 
     hidden: np.ndarray
     own_action: np.ndarray
     sent: np.ndarray
     saturated: np.ndarray
+    unsent: np.ndarray
+    activity: np.ndarray
     observation: np.ndarray
     dt: np.ndarray
     steps: np.ndarray
     acted: np.ndarray
     adapter: State
-    kept: State
     worse: np.ndarray
 
 
-class Controller:
-    """Flies N vehicles with one policy; each has a memory and an adaptation of its own.
-
-    `reset`, then `act` and `learn` in turn. SB3's `evaluate_policy(controller, env)` works through `predict`: a
-    transition is then learned when the next observation arrives, so an episode's last one is not, and elapsed time is
-    the channel "step_duration" of the observation, or else the configured `dt`. Arrays may be of one vehicle ([O]) or of
-    N ([N, O]).
+class Loop:
+    """An adapter and a guard around a policy that is asked elsewhere: `show`, the policy, `send`, then `learn`, in turn.
 
     Args:
-        policy: the trained policy.
-        adapter: what keeps it up to date.
+        adapter: what keeps the policy up to date.
         guard: stands behind the adapter; None makes one of default limits.
         dt: nominal control period in s; None is the one at which the nominal model was learned.
     """
 
-    def __init__(self, policy: Policy, adapter: Adapter, guard: Guard | None = None, dt: float | None = None) -> None:
-        self.policy, self.adapter = policy, adapter
+    def __init__(self, adapter: Adapter, guard: Guard | None = None, dt: float | None = None) -> None:
+        self.adapter = adapter
         self.guard = Guard() if guard is None else guard
         self.dt = adapter.nominal.dt if dt is None else dt
         self._previous_action = adapter.nominal.reader.previous_action_index
@@ -74,14 +74,26 @@ class Controller:
         self._sampled = adapter.nominal.sampled_index
         self._step_duration = names.index("step_duration") if "step_duration" in names else None
         self.state = self._fresh(1)
+        self.shown = self.state.observation
+        """[N, O] what the policy was shown last."""
 
     def reset(self, n: int = 1) -> None:
         """Begin with `n` vehicles that have no memory and have learned nothing."""
         self.state = self._fresh(n)
-        self.guard.events.clear()
+        self.guard.clear()
 
-    def act(self, observation: np.ndarray, dt: float | np.ndarray | None = None) -> np.ndarray:
-        """The action to send, within [-1, 1] and finite whatever the observation holds.
+    def restart(self, rows: np.ndarray, observation: np.ndarray) -> np.ndarray:
+        """Let the vehicles `rows` [K] (indices) begin anew; what the policy is to see of their first `observation` [K, O]."""
+        whole, self.state = _flat(self.state), self._fresh(len(rows))
+        shown = self.show(observation)
+        for name, new in _flat(self.state).items():
+            whole[name] = whole[name].copy()
+            whole[name][rows] = new
+        self.state = _unflat(whole)
+        return shown
+
+    def show(self, observation: np.ndarray, dt: float | np.ndarray | None = None) -> np.ndarray:
+        """What the policy is to see, [N, O].
 
         Args:
             observation: [N, O] or [O].
@@ -91,26 +103,29 @@ class Controller:
         Raises:
             ValueError: wrong number of channels, or rows unlike those of `reset`.
         """
-        single = np.ndim(observation) == 1
         s = self.state
         measured, _ = self.guard.repair(self._rows(observation), s.observation, self._sampled, s.steps)
         if dt is None:
             dt = self.dt if self._step_duration is None else measured[:, self._step_duration]
-        elapsed = np.full(s.acted.shape, dt, dtype=np.float64)
         shown, adapter_state = self.adapter.see(s.adapter, measured)
-        shown = self.guard.admit_view(measured, shown, s.steps)
         # The policy is shown what it did itself, not what was made of it: it was trained on its own actions.
-        shown = shown.copy()
-        shown[:, self._previous_action] = s.own_action
-        own, s.hidden = self.policy.step(shown, s.hidden, elapsed)
-        proposed, adapter_state = self.adapter.correct(adapter_state, measured, own, elapsed)
+        self.shown = self.guard.admit_view(measured, shown, s.steps).copy()
+        self.shown[:, self._previous_action] = s.own_action
+        s.adapter = self.guard.admit_state(s.adapter, adapter_state, s.steps)
+        s.observation, s.dt = measured, np.empty(len(s.steps))
+        s.dt[:] = dt
+        return self.shown
+
+    def send(self, own: np.ndarray) -> np.ndarray:
+        """The action to send [N, A], within [-1, 1] and finite, where the policy would send `own` [N, A]."""
+        s = self.state
+        proposed, adapter_state = self.adapter.correct(s.adapter, s.observation, own, s.dt)
         wish = self.guard.admit_action(own, proposed, s.sent, s.steps)
         s.adapter = self.guard.admit_state(s.adapter, adapter_state, s.steps)
-        s.own_action = np.where(np.isfinite(own), own, s.sent)
-        s.sent, s.saturated = np.minimum(np.maximum(wish, -1.0), 1.0), np.abs(wish) > 0.98
-        s.observation, s.dt = measured, elapsed
-        s.steps, s.acted = s.steps + 1, np.ones_like(s.acted)
-        return s.sent[0] if single else s.sent
+        s.own_action = own if all_finite(own) else np.where(np.isfinite(own), own, s.sent)
+        s.sent, s.saturated, s.unsent, s.activity = bound_action(wish, s.sent, s.activity)
+        s.steps, s.acted = s.steps + 1, s.acted | True
+        return s.sent
 
     def learn(
         self,
@@ -119,7 +134,7 @@ class Controller:
         terminated: bool | np.ndarray = False,
         truncated: bool | np.ndarray = False,
     ) -> None:
-        """Let the adapter learn from what followed the last `act`.
+        """Let the adapter learn from what followed the last `send`.
 
         Args:
             next_observation: [N, O] or [O].
@@ -130,12 +145,69 @@ class Controller:
         s = self.state
         following, fresh = self.guard.repair(self._rows(next_observation), s.observation, self._sampled, s.steps)
         usable = s.acted & fresh & ~np.asarray(terminated, dtype=bool)
-        transition = Transition(s.observation, s.sent, s.saturated, following, usable, s.dt)
+        permitted = self.guard.permit(s.saturated, s.unsent, s.activity, s.steps)
+        transition = Transition(s.observation, s.sent, permitted[0], following, usable, s.dt, *permitted[1:])
         learned = self.guard.admit_state(s.adapter, self.adapter.learn(s.adapter, transition), s.steps)
-        if not s.acted.all():
+        if np.count_nonzero(s.acted) < len(s.acted):
             learned = {key: choose_rows(s.acted, new, s.adapter[key]) for key, new in learned.items()}
-        s.adapter, s.kept, s.worse = self.guard.review(learned, s.kept, s.worse, self.adapter.loss(learned), s.steps)
-        s.acted = np.zeros_like(s.acted)
+        s.adapter, s.worse = self.guard.review(self.adapter, learned, s.worse, s.steps)
+        s.acted = np.zeros(len(s.acted), dtype=bool)
+
+    def estimate(self) -> np.ndarray:
+        """The adapter's present belief, [N, E]; `adapter.estimate_names` names the columns."""
+        if not self.adapter.estimate_names:
+            return np.zeros((len(self.state.steps), 0))
+        return self.adapter.estimate(self.state.adapter)
+
+    def _rows(self, observation: np.ndarray) -> np.ndarray:
+        rows = np.asarray(observation)
+        rows = rows if rows.ndim == 2 else rows[None]
+        expected = (len(self.state.steps), self._channels)
+        if rows.shape != expected:
+            raise ValueError(f"observation has shape {rows.shape}, this controller was reset for {expected}.")
+        return rows
+
+    def _fresh(self, n: int) -> ControllerState:
+        actions = self.adapter.nominal.reader.actions
+        return ControllerState(
+            hidden=np.zeros((n, 0), dtype=np.float32),
+            own_action=np.zeros((n, actions)),
+            sent=np.zeros((n, actions)),
+            saturated=np.zeros((n, actions), dtype=bool),
+            unsent=np.zeros(n),
+            activity=np.full(n, 1.0),
+            observation=np.zeros((n, self._channels), dtype=np.float32),
+            dt=np.full(n, self.dt),
+            steps=np.zeros(n, dtype=np.int64),
+            acted=np.zeros(n, dtype=bool),
+            adapter=self.adapter.initial_state(n),
+            worse=np.zeros(n, dtype=np.int64),
+        )
+
+
+class Controller(Loop):
+    """Flies N vehicles with one policy; each has a memory and an adaptation of its own.
+
+    `reset`, then `act` and `learn` in turn. SB3's `evaluate_policy(controller, env)` works through `predict`: a
+    transition is then learned when the next observation arrives, so an episode's last one is not, and elapsed time is
+    the channel "step_duration" of the observation, or else the configured `dt`. Arrays may be of one vehicle ([O]) or of
+    N ([N, O]).
+
+    Args:
+        policy: the trained policy.
+        adapter, guard, dt: as `Loop`.
+    """
+
+    def __init__(self, policy: Policy, adapter: Adapter, guard: Guard | None = None, dt: float | None = None) -> None:
+        self.policy = policy
+        super().__init__(adapter, guard, dt)
+
+    def act(self, observation: np.ndarray, dt: float | np.ndarray | None = None) -> np.ndarray:
+        """The action to send, within [-1, 1] and finite whatever the observation holds; arguments and errors as `show`."""
+        shown = self.show(observation, dt)
+        own, self.state.hidden = self.policy.step(shown, self.state.hidden, self.state.dt)
+        sent = self.send(own)
+        return sent[0] if np.ndim(observation) == 1 else sent
 
     def predict(
         self,
@@ -196,34 +268,8 @@ class Controller:
             )
         self.state = _unflat(arrays)
 
-    def estimate(self) -> np.ndarray:
-        """The adapter's present belief, [N, E]; `adapter.estimate_names` names the columns."""
-        if not self.adapter.estimate_names:
-            return np.zeros((len(self.state.steps), 0))
-        return self.adapter.estimate(self.state.adapter)
-
-    def _rows(self, observation: np.ndarray) -> np.ndarray:
-        rows = np.atleast_2d(np.asarray(observation))
-        expected = (len(self.state.steps), self._channels)
-        if rows.shape != expected:
-            raise ValueError(f"observation has shape {rows.shape}, this controller was reset for {expected}.")
-        return rows
-
     def _fresh(self, n: int) -> ControllerState:
-        actions = self.policy.action_size
-        return ControllerState(
-            hidden=self.policy.initial_state(n),
-            own_action=np.zeros((n, actions)),
-            sent=np.zeros((n, actions)),
-            saturated=np.zeros((n, actions), dtype=bool),
-            observation=np.zeros((n, self._channels), dtype=np.float32),
-            dt=np.full(n, self.dt),
-            steps=np.zeros(n, dtype=np.int64),
-            acted=np.zeros(n, dtype=bool),
-            adapter=self.adapter.initial_state(n),
-            kept=self.adapter.initial_state(n),
-            worse=np.zeros(n, dtype=np.int64),
-        )
+        return replace(super()._fresh(n), hidden=self.policy.initial_state(n))
 
     def _reset_rows(self, rows: np.ndarray) -> None:
         fresh, old = _flat(self._fresh(len(rows))), _flat(self.state)
@@ -238,7 +284,7 @@ def _flat(state: ControllerState) -> dict[str, np.ndarray]:
 
 def _unflat(arrays: Mapping[str, np.ndarray]) -> ControllerState:
     """The state that `_flat` took apart."""
-    values: dict[str, Any] = {"adapter": {}, "kept": {}}
+    values: dict[str, Any] = {"adapter": {}}
     for name, value in arrays.items():
         part, _, key = name.partition("/")
         if key:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..envs import Payload, Scenario, Wind, one_by_one
-from .console import command, compile_ahead
+from .console import command, compile_ahead, progress
 from .episode import Episode
 from .evaluation.evaluate import fly, save_episodes, slug
 from .evaluation.report import print_table, write_report
@@ -45,9 +42,9 @@ def demo(out: Path = Path("runs/demo"), run: Run | None = None) -> None:
         markup=False,
     )
     with replace_folder(out, mark="report.html") as partial:
-        compile_ahead(run.policy.cell.name)
-        with _progress("flying") as progress:
-            episodes = fly([run], list(FLOWN), scenarios, SEEDS, progress)
+        compile_ahead(*run.cells)
+        with progress("flying") as tell:
+            episodes = fly([run], list(FLOWN), scenarios, SEEDS, tell)
         save_episodes(episodes, partial / "episodes")
         rows = summarize(episodes)
         print_table(rows, console)
@@ -71,9 +68,9 @@ def _films(episodes: list[Episode], scenarios: list[Scenario], folder: Path, con
         for scenario in scenarios:
             frozen, adapting = (_first(episodes, scenario.name, adapter) for adapter in FILMED)
             path = folder / f"{slug(scenario.name)}.mp4"
-            with _progress(f"filming {scenario.name}") as progress:
-                render_pair(frozen, adapting, path, progress=progress)
-            poster(frozen, adapting, path.with_suffix(".png"))
+            with progress(f"filming {scenario.name}") as tell:
+                render_pair(frozen, adapting, path, progress=tell)
+            poster((frozen, adapting), path.with_suffix(".png"))
             films.append(path)
     except FilmUnavailable as error:
         console.print(f"no film: {error}", style="yellow", markup=False)
@@ -82,17 +79,3 @@ def _films(episodes: list[Episode], scenarios: list[Scenario], folder: Path, con
 
 def _first(episodes: list[Episode], scenario: str, adapter: str) -> Episode:
     return next(e for e in episodes if e.meta["scenario"] == scenario and e.meta["adapter"] == adapter)
-
-
-@contextmanager
-def _progress(task: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar; yields what to call with the steps done and the steps in all."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        row = bar.add_task(task)
-        yield lambda done, total: bar.update(row, completed=done, total=total)

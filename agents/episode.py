@@ -8,7 +8,7 @@ import os
 import platform
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ ARRAYS: dict[str, tuple[type, int | None]] = {
     "estimate": (np.float32, None),
     "step_time": (np.float32, 0),
 }
+OPTIONAL: dict[str, tuple[type, int | None]] = {"view": (np.float32, None)}
+"""Arrays that an episode may lack: their trailing axis is then 0."""
+_SCENE = "scene/"
 
 REQUIRED_META = ("env_id", "scenario", "shifts", "adapter", "training_seed", "seed", "dt", "planned_steps", "crashed")
 
@@ -58,7 +61,8 @@ class Episode:
             ``training_seed`` (None: unknown); ``seed``; ``dt`` in s; ``planned_steps``; ``crashed``. Usual:
             ``env_kwargs``, ``scenario_label`` (the scenario in words), ``crash_time_s`` (or None), ``policy`` (how it was
             trained, `Run.kind`; nominal if not said), ``policy_sha256``, ``estimate_names``, ``versions`` (of
-            `versions()`), and ``guard_events``, a list of dicts with ``step`` and ``reason``.
+            `versions()`), and ``guard_events``, a list of dicts with ``step``, ``last``, ``count`` and ``reason``
+            (see ``GuardEvent``).
         time: [T] s, the end of each control step.
         observation: [T, O] as seen before acting.
         policy_action: [T, A] in [-1, 1], what the policy asked for.
@@ -76,6 +80,9 @@ class Episode:
         motor_effectiveness: [T, M], 1 is a healthy motor.
         estimate: [T, E] the adapter's disturbance estimate, E may be 0; ``meta["estimate_names"]`` names the columns.
         step_time: [T] s of wall clock spent by the controller.
+        view: [T, O] what the policy was shown less `observation`: the adapter's correction, and the policy's own previous
+            action. With it `shown`, and from that all that went on in the policy. Width 0 where it is not recorded.
+        scene: by name, [T, ...] what only pictures need, of the kind of environment (`BatchEnv.record`): wheels, traffic.
 
     Raises:
         ValueError: a required fact is missing, or an array has the wrong shape.
@@ -99,6 +106,8 @@ class Episode:
     motor_effectiveness: np.ndarray
     estimate: np.ndarray
     step_time: np.ndarray
+    view: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    scene: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = [key for key in REQUIRED_META if key not in self.meta]
@@ -109,13 +118,20 @@ class Episode:
             raise ValueError(
                 f"time has shape {np.shape(self.time)}; expected [T], 1 <= T <= planned_steps = {self.planned_steps}"
             )
-        for name, (dtype, width) in ARRAYS.items():
+        if self.view.size == 0:
+            self.view = np.zeros((steps, 0))
+        for name, (dtype, width) in (ARRAYS | OPTIONAL).items():
             array: np.ndarray = np.ascontiguousarray(getattr(self, name), dtype=dtype)
             expected = (steps,) if width == 0 else (steps, array.shape[-1] if width is None else width)
             if array.shape != expected:
                 trailing = {0: "", None: ", any"}.get(width, f", {width}")
                 raise ValueError(f"episode array {name!r} has shape {array.shape}; expected [{steps}{trailing}]")
             setattr(self, name, array)
+        self.scene = {name: np.asarray(array, dtype=np.float32) for name, array in self.scene.items()}
+        if wrong := [name for name, array in self.scene.items() if len(array) != steps]:
+            raise ValueError(
+                f"episode array scene[{wrong[0]!r}] has {len(self.scene[wrong[0]])} rows; expected {steps}"
+            )
 
     @property
     def dt(self) -> float:
@@ -145,11 +161,23 @@ class Episode:
             return float(self.time[first - 1]) if first else 0.0
         return min((float(shift["onset_s"]) for shift in self.meta["shifts"]), default=None)
 
+    @property
+    def shown(self) -> np.ndarray:
+        """[T, O] float32, what the policy was shown, to rounding.
+
+        Raises:
+            ValueError: it was not recorded.
+        """
+        if self.view.shape != self.observation.shape:
+            raise ValueError("the episode does not record what its policy was shown; record it again with this version")
+        return self.observation + self.view
+
     def save(self, path: str | Path) -> Path:
         """Write the episode as a compressed npz; a reader sees the old file or the whole new one."""
         path = Path(path)
         facts = json.dumps({"format": FORMAT, **self.meta}, default=_plain)
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in ARRAYS}
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in ARRAYS | OPTIONAL}
+        arrays |= {_SCENE + name: array for name, array in self.scene.items()}
         content = io.BytesIO()
         np.savez_compressed(content, meta=np.array(facts), **arrays)
         write_atomically(path, content.getvalue())
@@ -172,8 +200,9 @@ class Episode:
                 found = meta.pop("format", None)
                 if found != FORMAT:
                     raise ValueError(f"format {found}, this version reads {FORMAT}")
-                arrays = {name: stored[name] for name in ARRAYS}
-            return cls(meta=meta, **arrays)
+                arrays = {name: stored[name] for name in (*ARRAYS, *OPTIONAL) if name in stored or name in ARRAYS}
+                scene = {name.removeprefix(_SCENE): stored[name] for name in stored if name.startswith(_SCENE)}
+            return cls(meta=meta, **arrays, scene=scene)
         except (ValueError, KeyError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is not a complete episode file ({error}); record it again") from error
 

@@ -111,6 +111,37 @@ def imitate(
     return curve
 
 
+def learn_values(
+    learner: OnPolicyMemory, total_timesteps: int, *, learning_rate: float = 1e-3, callback: MaybeCallback = None
+) -> None:
+    """Let the learner's critic learn the returns of its policy, which stays as it is.
+
+    For a policy that was trained elsewhere: with a critic that knows nothing its first updates would undo what it learned. The
+    critic makes the learner's number of passes over each rollout; the optimiser's averages are cleared at the end.
+
+    Args:
+        learner: PPO or A2C; the critic learns in its own environments, with its own rollout length, minibatches and clipping.
+        total_timesteps: environment steps, rounded up to whole rollouts.
+        learning_rate: step size, in place of the learner's.
+        callback: as that of ``learn``; it can stop it.
+    """
+    total_timesteps, called = learner._setup_learn(total_timesteps, callback)
+    assert learner.env is not None
+    called.on_training_start(locals(), globals())
+    while learner.num_timesteps < total_timesteps:
+        if not learner.collect_rollouts(learner.env, called, learner.rollout_buffer, learner.n_steps):
+            break
+        update_learning_rate(learner.policy.optimizer, learning_rate)
+        learner.policy.set_training_mode(True)
+        rollout = learner.rollout_buffer.sequences()
+        for _ in range(getattr(learner, "n_epochs", 1)):
+            for batch in learner.rollout_buffer.minibatches(rollout, _batch_size(learner)):
+                values, _ = learner.policy.outputs(batch.observations, batch.states, batch.episode_starts)
+                learner._descend(learner.vf_coef * F.mse_loss(values, batch.returns))
+    called.on_training_end()
+    learner.policy.optimizer.state.clear()
+
+
 class _Supervised(VecEnvWrapper):
     """Lets the expert act in some steps, and keeps what it would have done in each: `labels`, T arrays [N, ...]."""
 
@@ -169,11 +200,9 @@ def _fit_spread(policy: LiquidPolicy, newest: SequenceSamples) -> float:
 def _train(learner: OnPolicyMemory, rounds: list[SequenceSamples], replayed: int) -> None:
     """One pass over the newest round and some earlier ones; the newest teaches the critic too."""
     learner.policy.set_training_mode(True)
-    # A2C has no minibatches of its own: it learns from a whole rollout at once.
-    batch_size = getattr(learner, "batch_size", learner.n_steps * learner.n_envs)
     newest = len(rounds) - 1
     for i in [*torch.randperm(newest)[:replayed].tolist(), newest]:
-        for batch in learner.rollout_buffer.minibatches(rounds[i], batch_size):
+        for batch in learner.rollout_buffer.minibatches(rounds[i], _batch_size(learner)):
             values, log_prob, _, _ = learner.policy.evaluate_actions(
                 batch.observations, batch.actions, batch.states, batch.episode_starts
             )
@@ -181,3 +210,8 @@ def _train(learner: OnPolicyMemory, rounds: list[SequenceSamples], replayed: int
             if i == newest:
                 loss = loss + learner.vf_coef * F.mse_loss(values, batch.returns)
             learner._descend(loss)
+
+
+def _batch_size(learner: OnPolicyMemory) -> int:
+    """Steps of a minibatch; A2C has none of its own, it learns from a whole rollout at once."""
+    return getattr(learner, "batch_size", learner.n_steps * learner.n_envs)

@@ -1,126 +1,281 @@
-"""Peers: plain Stable-Baselines3 policies as a folder of JSON and safetensors, flown frozen on the raw environment."""
+"""Peers: policies of plain Stable-Baselines3, trained elsewhere, as they fly here: frozen, or with an adapter as a run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from types import MappingProxyType
+from typing import Any, cast
 
-import gymnasium
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from stable_baselines3 import PPO, SAC
+from gymnasium import spaces
+from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
 
+from ..envs import make_batch
+from ..policies.deployed import FORMAT, DeployedPolicy
+from ..policies.feed_forward import FeedForwardPolicy
+from ..policies.sb3.base import deployable_actions
+from .adaptation.identification import fit_nominal_model
+from .evaluation.seeds import check_training_seed
 from .files import replace_folder
+from .run import Run, new_run
+from .training import write_config, write_curve
+from .vec_env import make_vec_env
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "SAC": SAC}
-CONFIG_FILE, WEIGHTS_FILE, NORMALISER_FILE = "config.json", "policy.safetensors", "normalise.json"
-
-
-@dataclass(frozen=True)
-class Normaliser:
-    """x = clip((observation - mean) / sqrt(variance + epsilon), -clip, clip), as SB3's `VecNormalize` has it.
-
-    mean [O] in the units of the observation, variance [O] in their squares; epsilon and clip are numbers.
-    """
-
-    mean: list[float]
-    variance: list[float]
-    epsilon: float
-    clip: float
-
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        scaled = (observation - np.array(self.mean)) / np.sqrt(np.array(self.variance) + self.epsilon)
-        return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
+CONFIG_FILE = "config.json"
+_ACTIVATIONS = {nn.Tanh: "tanh", nn.ReLU: "relu", nn.ELU: "elu", nn.LeakyReLU: "leaky_relu"}
 
 
 @dataclass(frozen=True)
 class Peer:
     """A policy of SB3 with the normalisation of observations it was trained with; it learns nothing any more.
 
-    config holds at least `algorithm` (PPO or SAC), `env_id` and `env_kwargs` of the environment it was trained on, and
-    `policy_kwargs` of its MlpPolicy, `use_sde` included. Without a normaliser, observations are taken as they are.
+    config holds at least `algorithm`, `env_id` and `env_kwargs` of the environment it was trained on, and `policy_kwargs` of
+    its MlpPolicy, `use_sde` included.
     """
 
     config: dict[str, Any]
-    policy: BasePolicy
-    normaliser: Normaliser | None
+    policy: FeedForwardPolicy
 
     @classmethod
     def of(cls, model: BaseAlgorithm, env_id: str, env_kwargs: Mapping[str, Any]) -> Peer:
-        """The policy of a trained model, and the statistics of the `VecNormalize` around its environments, if any.
+        """What `feed_forward` makes of a trained model, and where it was trained.
 
-        Raises ValueError where the model is not SB3's PPO or SAC with an MlpPolicy.
+        Raises ValueError as `feed_forward`.
         """
-        name, env = type(model).__name__, model.get_vec_normalize_env()
-        if ALGORITHMS.get(name) is not type(model) or type(model.policy) is not model.policy_aliases["MlpPolicy"]:
-            raise ValueError(f"a peer is an MlpPolicy of SB3's {' or '.join(ALGORITHMS)}, got {type(model.policy)}")
-        policy_kwargs = {**model.policy_kwargs, "use_sde": model.use_sde}
-        config = {"algorithm": name, "env_id": env_id, "env_kwargs": dict(env_kwargs), "policy_kwargs": policy_kwargs}
-        if env is None or not env.norm_obs:
-            return cls(config, model.policy, None)
-        seen: Any = env.obs_rms
-        return cls(config, model.policy, Normaliser(seen.mean.tolist(), seen.var.tolist(), env.epsilon, env.clip_obs))
+        kwargs = {key: getattr(value, "__name__", value) for key, value in model.policy_kwargs.items()}
+        config = {
+            "algorithm": type(model).__name__,
+            "env_id": env_id,
+            "env_kwargs": dict(env_kwargs),
+            "policy_kwargs": kwargs | {"use_sde": model.use_sde},
+        }
+        return cls(config, feed_forward(model))
 
     def predict(
         self, observation: np.ndarray, state: Any = None, episode_start: Any = None, deterministic: bool = True
     ) -> tuple[np.ndarray, Any]:
         """SB3's interface: the action for a raw observation, [O] or [N, O]; there is no memory, so the state is None."""
-        shown = observation if self.normaliser is None else self.normaliser(observation)
-        return self.policy.predict(shown, deterministic=deterministic)
+        rows = np.atleast_2d(observation)
+        action, _ = self.policy.step(rows, self.policy.initial_state(len(rows)), np.zeros(len(rows)))
+        action = action.astype(np.float32)
+        return (action[0] if np.ndim(observation) == 1 else action), None
 
     def save(self, folder: str | Path, facts: Mapping[str, Any]) -> None:
         """Write the folder whole, with JSON-able `facts`, such as how it was trained, in its config."""
-        config = self.config | {"normalised": self.normaliser is not None, **facts}
         with replace_folder(Path(folder), mark=CONFIG_FILE) as partial:
-            (partial / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n")
-            save_file(self.policy.state_dict(), partial / WEIGHTS_FILE)
-            if self.normaliser is not None:
-                (partial / NORMALISER_FILE).write_text(json.dumps(asdict(self.normaliser)) + "\n")
+            (partial / CONFIG_FILE).write_text(json.dumps(self.config | dict(facts), indent=1) + "\n")
+            self.policy.save(partial)
 
 
 def load_peer(folder: str | Path) -> Peer:
-    """Read what `Peer.save` wrote; makes the environment once, for its spaces.
+    """Read what `Peer.save` wrote.
 
-    Raises FileNotFoundError naming the file that is missing, ValueError naming the one that is damaged or does not fit.
+    Raises FileNotFoundError or ValueError naming the file that is missing, or damaged.
     """
-    with _reading(Path(folder) / CONFIG_FILE) as path:
-        config = json.loads(path.read_text())
-        normalised, policy = config["normalised"], _untrained(config)
-    with _reading(Path(folder) / WEIGHTS_FILE) as path:
-        policy.load_state_dict(load_file(path))
-    if not normalised:
-        return Peer(config, policy, None)
-    with _reading(Path(folder) / NORMALISER_FILE) as path:
-        normaliser = Normaliser(**json.loads(path.read_text()))
-        if not np.shape(normaliser.mean) == np.shape(normaliser.variance) == policy.observation_space.shape:
-            raise ValueError(f"mean and variance must have the observation's shape, {policy.observation_space.shape}")
-    return Peer(config, policy, normaliser)
-
-
-def _untrained(config: dict[str, Any]) -> BasePolicy:
-    if config["algorithm"] not in ALGORITHMS:
-        raise ValueError(f"algorithm {config['algorithm']!r}, known are {', '.join(ALGORITHMS)}")
-    make = ALGORITHMS[config["algorithm"]].policy_aliases["MlpPolicy"]
-    env = gymnasium.make(config["env_id"], **config["env_kwargs"])
-    env.close()
-    return make(env.observation_space, env.action_space, lambda _: 0.0, **config["policy_kwargs"])
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Path]:
-    """What fails inside is told as a fault of the file."""
+    path = Path(folder) / CONFIG_FILE
     try:
-        yield path
+        config = json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no {path}; restore it, or train the policy anew") from None
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError, gymnasium.error.Error) as error:
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it, or train the policy anew") from error
+    return Peer(config, FeedForwardPolicy.load(folder))
+
+
+def feed_forward(model: BaseAlgorithm, observation_names: Sequence[str] | None = None) -> FeedForwardPolicy:
+    """The deterministic policy of a trained model without torch, as `model.predict(..., deterministic=True)` acts.
+
+    The statistics of the `VecNormalize` around the model's environments, if any, become part of it: it takes observations as
+    they are.
+
+    Args:
+        model: SB3's own PPO, A2C, SAC, TD3 or DDPG with an MlpPolicy on a `Box` of observations and one of actions, both with
+            one axis; of the activations Tanh, ReLU, ELU and LeakyReLU.
+        observation_names: name of each channel; None numbers them.
+
+    Raises:
+        ValueError: it is another; the message says in what.
+    """
+    name, acted = type(model).__name__, model.action_space
+    policy: Any = model.policy
+    if ALGORITHMS.get(name) is not type(model) or type(policy) is not model.policy_aliases["MlpPolicy"]:
         raise ValueError(
-            f"{path} is damaged or does not fit ({error!r}); restore it, or train the policy anew"
-        ) from error
+            f"expected an MlpPolicy of SB3's {', '.join(ALGORITHMS)}, got {type(policy).__name__} of {name}"
+        )
+    channels = _channels(model)
+    if not isinstance(acted, spaces.Box) or len(acted.shape) != 1:
+        raise ValueError(f"actions must be a Box with one axis, got {acted}")
+    activation, tensors = _network(_actor(policy))
+    config = _normalisation(model, channels) | {
+        "observation_names": _names(observation_names, channels),
+        "activation": activation,
+        "squash": bool(policy.squash_output),
+        "low": acted.low.tolist(),
+        "high": acted.high.tolist(),
+    }
+    return FeedForwardPolicy(config, tensors)
+
+
+def recurrent(
+    model: BaseAlgorithm, observation_names: Sequence[str] | None = None, period: float = 0.02
+) -> DeployedPolicy:
+    """The deterministic policy of sb3-contrib's RecurrentPPO without torch: one LSTM, read by a tanh network.
+
+    Args:
+        model: with an MlpLstmPolicy of one LSTM layer, trained without `VecNormalize`, on a `Box` of observations with one
+            axis and actions in `Box(-1, 1)`.
+        observation_names: name of each channel; None numbers them.
+        period: nominal time between steps in s; the LSTM does not read it.
+
+    Raises:
+        ValueError: it is another; the message says in what.
+    """
+    policy, memory = model.policy, cast("Any", getattr(model.policy, "lstm_actor", None))
+    if type(policy) is not model.policy_aliases.get("MlpLstmPolicy") or memory.num_layers != 1:
+        raise ValueError(f"expected an MlpLstmPolicy of RecurrentPPO with one layer, got {type(policy).__name__}")
+    channels, actions = _channels(model), deployable_actions(model.action_space)
+    env = model.get_vec_normalize_env()
+    activation, layers = _network(_actor(policy))
+    if activation != "tanh" or (env is not None and env.norm_obs):
+        raise ValueError("a policy with memory is deployed with tanh between its layers, and without VecNormalize")
+    lstm = {name: value.detach().cpu().numpy() for name, value in memory.state_dict().items()}
+    units, drive = memory.hidden_size, lstm["weight_ih_l0"]
+    tensors = {
+        # Elapsed time is one more input, which this LSTM does not have, and the network does not see the observation.
+        "cell.input.weight": np.concatenate([drive, np.zeros_like(drive[:, :1])], axis=1),
+        "cell.input.bias": lstm["bias_ih_l0"] + lstm["bias_hh_l0"],
+        "cell.recurrent.weight": lstm["weight_hh_l0"],
+        **{f"actor.{name}": value for name, value in layers.items()},
+    }
+    first = tensors["actor.0.weight"]
+    tensors["actor.0.weight"] = np.concatenate([np.zeros((len(first), channels), first.dtype), first], axis=1)
+    config = {
+        "format": FORMAT,
+        "cell": {"cell": "lstm", "input_size": channels, "units": units, "period": period},
+        "observation_scale": [1.0] * channels,
+        "actor_layers": len(layers) // 2,
+        "action_size": actions,
+        "squash": False,
+        "observation_names": _names(observation_names, channels),
+    }
+    return DeployedPolicy(config, tensors)
+
+
+def load_sb3(
+    zipped: str | Path, env_id: str, algorithm: str = "PPO", normaliser: str | Path | None = None
+) -> BaseAlgorithm:
+    """The model in a zip of SB3, with the statistics of its `VecNormalize` where there were some.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the algorithm or environment is unknown, or one of the files is none of SB3's.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"unknown algorithm {algorithm!r}; they are: {', '.join(ALGORITHMS)}.")
+    for path in (zipped, normaliser):
+        if path is not None and not Path(path).is_file():
+            raise FileNotFoundError(f"there is no {path}; give the file that Stable-Baselines3 saved")
+    try:
+        env = None if normaliser is None else VecNormalize.load(str(normaliser), make_vec_env(env_id, 1))
+        return ALGORITHMS[algorithm].load(zipped, env=env, device="cpu")
+    except (ValueError, KeyError, AssertionError, AttributeError, TypeError, RuntimeError, UnpicklingError) as error:
+        raise ValueError(f"{zipped} cannot be read as a model of SB3's {algorithm} on {env_id} ({error}).") from error
+
+
+def import_sb3(
+    model: BaseAlgorithm,
+    env_id: str,
+    folder: str | Path,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] = MappingProxyType({}),
+    **fit: Any,
+) -> Run:
+    """Make a run of a policy that plain SB3 trained on one of undrift's environments, and learn its nominal model.
+
+    Everything that flies a run then flies this policy, with any adapter: `Run.controller`, `undrift evaluate`, films.
+
+    Args:
+        model: as `feed_forward` or `recurrent` takes it; load it together with its `VecNormalize`, if it was trained with one.
+        env_id: the environment that it was trained on.
+        folder: the run's folder; it must not exist yet.
+        seed: its training seed, and that of the flights which the nominal model is learned from.
+        env_kwargs: of the environment in training, as far as they change what it observes and how it acts.
+        fit: arguments of `fit_nominal_model`; fewer iterations give a rougher model, sooner.
+
+    Raises:
+        FileExistsError: `folder` exists.
+        ValueError: as `feed_forward` and `recurrent`; the environment is unknown, its spaces are not the model's, or the seed
+            is not one of training.
+    """
+    check_training_seed(seed)
+    env = make_batch(env_id, 1, **env_kwargs)
+    # VecNormalize gives the observations bounds of its own.
+    if model.observation_space.shape != env.observation_space.shape or model.action_space != env.action_space:
+        raise ValueError(
+            f"the model observes {model.observation_space} and acts in {model.action_space}, {env.id} with {dict(env_kwargs)} "
+            f"has {env.observation_space} and {env.action_space}: give the arguments that it was trained with."
+        )
+    has_memory = hasattr(model.policy, "lstm_actor")
+    names = env.observation_names
+    policy = recurrent(model, names, env.dt) if has_memory else feed_forward(model, names)
+    imported = {"algorithm": type(model).__name__, "steps": model.num_timesteps}
+    with new_run(folder) as partial:
+        policy.save(partial)
+        fit_nominal_model(policy, env_id, {**env_kwargs, "noise": 0.0}, seed, **fit).save(partial)
+        write_curve(partial / "curve.csv", [])
+        write_config(partial, {"env_id": env.id, "env_kwargs": dict(env_kwargs)}, seed, imported=imported)
+    return Run.load(folder)
+
+
+def _channels(model: BaseAlgorithm) -> int:
+    """How many channels the model observes, one axis read flat."""
+    space, extractor = model.observation_space, model.policy.features_extractor_class
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1 or extractor is not FlattenExtractor:
+        raise ValueError(f"observations must be a Box with one axis, read flat, got {space} by {extractor.__name__}")
+    return space.shape[0]
+
+
+def _names(given: Sequence[str] | None, channels: int) -> list[str]:
+    return [f"observation_{i}" for i in range(channels)] if given is None else list(given)
+
+
+def _actor(policy: Any) -> list[nn.Module]:
+    """The modules between features and mean action, in order."""
+    if hasattr(policy, "mlp_extractor"):
+        return [*policy.mlp_extractor.policy_net, policy.action_net]
+    if hasattr(policy.actor, "latent_pi"):
+        return [*policy.actor.latent_pi, policy.actor.mu]
+    return list(policy.actor.mu)[:-1]  # its last one squashes, see squash_output
+
+
+def _network(modules: list[nn.Module]) -> tuple[str, dict[str, np.ndarray]]:
+    """The activation and the tensors of a FeedForwardPolicy."""
+    linear, between = modules[::2], {type(module) for module in modules[1::2]}
+    if not all(type(module) is nn.Linear for module in linear) or len(between) > 1 or not between <= set(_ACTIVATIONS):
+        known = ", ".join(activation.__name__ for activation in _ACTIVATIONS)
+        raise ValueError(f"the actor must be linear layers with one of {known} between them, got {modules}")
+    tensors = {
+        f"{i}.{kind}": value.detach().cpu().numpy()
+        for i, module in enumerate(linear)
+        for kind, value in module.state_dict().items()
+    }
+    return _ACTIVATIONS[between.pop()] if between else "tanh", tensors
+
+
+def _normalisation(model: BaseAlgorithm, channels: int) -> dict[str, Any]:
+    env = model.get_vec_normalize_env()
+    if env is None or not env.norm_obs:
+        mean, scale, clip = np.zeros(channels), np.ones(channels), None
+    else:
+        seen: Any = env.obs_rms
+        mean, scale, clip = seen.mean, np.sqrt(seen.var + env.epsilon), float(env.clip_obs)
+    return {"observation_mean": mean.tolist(), "observation_scale": scale.tolist(), "observation_clip": clip}

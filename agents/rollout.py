@@ -11,7 +11,7 @@ import numpy as np
 from ..envs import BatchEnv, Scenario, make_batch
 from ..envs.shifts import shift_to_dict
 from .controller import Controller
-from .episode import ARRAYS, Episode, versions
+from .episode import ARRAYS, OPTIONAL, Episode, versions
 
 
 def rollout(
@@ -47,6 +47,7 @@ def rollout(
         began = time.perf_counter()
         action = controller.act(observation, env.step_duration)
         row["step_time"] = np.full(env.num_envs, (time.perf_counter() - began) / env.num_envs)
+        row["view"] = controller.shown - observation
         # What was flown is scored before the adapter learns from it.
         observation, reward, terminated, truncated, info = env.step(action)
         row |= env.record() | {
@@ -113,16 +114,16 @@ def _episode(
     controller: Controller,
     facts: Mapping[str, Any],
 ) -> Episode:
-    # What else an environment records, a car's steering and slip, is for its pictures.
-    arrays = {key: np.array([row[key][i] for row in rows[:length]]) for key in ARRAYS}
+    arrays = {key: np.array([row[key][i] for row in rows[:length]]) for key in rows[0]}
+    scene = {key: arrays.pop(key) for key in rows[0] if key not in ARRAYS | OPTIONAL}
     crashed = bool(arrays["terminated"][-1])
     meta = dict(facts) | {
         "crashed": crashed,
         "crash_time_s": float(arrays["time"][-1]) if crashed else None,
         "guard_events": [
-            {"step": event.step, "reason": event.reason}
+            {"step": event.step, "last": event.last, "count": event.count, "reason": event.reason}
             for event in controller.guard.events
             if event.row == i and event.step <= length
         ],
     }
-    return Episode(meta=meta, **arrays)
+    return Episode(meta=meta, **arrays, scene=scene)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..policies.deployed import DeployedPolicy
+from ..policies.feed_forward import FeedForwardPolicy
+from ..policies.stored import read_config
 from .adaptation import NominalModel, make_adapter
 from .controller import Controller
 from .files import replace_folder
@@ -31,14 +33,15 @@ class Run:
     Args:
         folder: where the run lies.
         config: the recipe (`recipe`), the training seed (`seed`), `versions` and `machine`; where the policy was not
-            trained for the unshifted world, how it was (`kind`); of an oracle its `base`, `shift` and `steps` (`oracle`).
-        policy: ready to fly, without torch.
+            trained for the unshifted world, how it was (`kind`); of an oracle its `base`, `shift` and `steps` (`oracle`). Of a
+            policy of plain SB3 the recipe is the environment alone, beside the `algorithm` and its `steps` (`imported`).
+        policy: ready to fly, without torch; with memory or without.
         nominal: the nominal dynamics model that adapters predict with.
     """
 
     folder: Path
     config: dict[str, Any]
-    policy: DeployedPolicy
+    policy: DeployedPolicy | FeedForwardPolicy
     nominal: NominalModel
 
     @property
@@ -57,8 +60,14 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """How the policy was trained: "nominal", "domain-randomised", or "oracle" after `undrift oracle`."""
+        """How the policy was trained: "nominal", "domain-randomised", "trained with ADAPTER" where that adapter was in the
+        loop, or "oracle" after `undrift oracle`."""
         return str(self.config.get("kind", "nominal"))
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Names of the cells that its policy remembers with: one, or none."""
+        return () if self.policy.cell is None else (self.policy.cell.name,)
 
     @cached_property
     def curve(self) -> dict[str, list[float]]:
@@ -148,7 +157,8 @@ def read_curve(path: Path) -> dict[str, list[float]]:
 
 def _load(folder: Path) -> Run:
     _require_files(folder)
-    run = Run(folder, _read_config(folder / "config.json"), DeployedPolicy.load(folder), NominalModel.load(folder))
+    kind = DeployedPolicy if "cell" in read_config(folder) else FeedForwardPolicy
+    run = Run(folder, _read_config(folder / "config.json"), kind.load(folder), NominalModel.load(folder))
     _ = run.curve
     return run
 

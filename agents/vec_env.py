@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from ..envs.drift import Shifts
 from ..envs.registry import make_batch
 from ..envs.simulation import BatchEnv
+from .controller import Loop
 
 
 class BatchVecEnv(VecEnv):
@@ -120,6 +121,49 @@ class BatchVecEnv(VecEnv):
     def _refuse_subset(self, indices: VecEnvIndices, what: str) -> None:
         if set(self._get_indices(indices)) != set(range(self.num_envs)):
             raise ValueError(f"{what} concerns all {self.num_envs} simulations of the batch; leave indices=None")
+
+
+class AdaptingVecEnv(BatchVecEnv):
+    """The simulations as a policy meets them that flies under an adapter and its guard, for training with both in the loop.
+
+    The policy is shown what the adapter shows, and its actions are sent as adapter and guard have changed them; the adapter
+    learns from every step and begins anew with each episode. What was done and earned is the policy's own action and the
+    environment's own reward. An episode's last observation, of which a truncated one's value is estimated, is as shown too.
+
+    Args:
+        batch, stagger: as `BatchVecEnv`.
+        loop: adapter and guard, of the vehicle that the batch simulates.
+    """
+
+    def __init__(self, batch: BatchEnv, loop: Loop, stagger: bool = False) -> None:
+        super().__init__(batch, stagger)
+        self._loop = loop
+
+    def reset(self) -> np.ndarray:
+        """As that of `BatchVecEnv`; the adapter has learned nothing."""
+        self._loop.reset(self.num_envs)
+        return self._loop.show(super().reset()).astype(np.float32)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep what is sent for the policy's ``actions`` ``[N, A]`` for :meth:`step_wait`."""
+        super().step_async(self._loop.send(actions))
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """As that of `BatchVecEnv`, with what the policy is shown for the observations."""
+        first, rewards, dones, infos = super().step_wait()
+        assert isinstance(first, np.ndarray)
+        ended = np.flatnonzero(dones)
+        last = first.copy()
+        truncated = np.zeros_like(dones)
+        for i in ended.tolist():
+            last[i], truncated[i] = infos[i]["terminal_observation"], infos[i]["TimeLimit.truncated"]
+        self._loop.learn(last, rewards, dones & ~truncated, truncated)
+        shown = self._loop.show(last, self.info["dt"]).astype(np.float32)
+        for i in ended.tolist():
+            infos[i]["terminal_observation"] = shown[i].copy()
+        if len(ended):
+            shown[ended] = self._loop.restart(ended, first[ended])
+        return shown, rewards, dones, infos
 
 
 def make_vec_env(env_id: str, n_envs: int, seed: int | None = None, shifts: Shifts = (), **kwargs: Any) -> BatchVecEnv:

@@ -21,24 +21,24 @@ def control_steps_us(run: Run, adapter: str, steps: int) -> np.ndarray:
     controller = run.controller(adapter)
     observation = env.reset()
     controller.reset(1)
-    durations = np.empty((steps, 2))
+    times = np.empty((steps, 4, 2))
     for step in range(steps):
-        began = now()
+        times[step, 0] = now()
         action = controller.act(observation, env.dt)
-        acted = now()
+        times[step, 1] = now()
         observation, reward, terminated, truncated, _ = env.step(action)
-        stepped = now()
+        times[step, 2] = now()
         controller.learn(observation, reward, terminated, truncated)
-        durations[step] = acted - began + now() - stepped
+        times[step, 3] = now()
         if terminated[0] or truncated[0]:
             observation = env.reset()
             controller.reset(1)
-    return durations
+    return 1e6 * (times[:, 1] - times[:, 0] + times[:, 3] - times[:, 2])
 
 
-def now() -> np.ndarray:
-    """Microseconds: of the clock, and of processor time that this thread was given."""
-    return np.array([time.perf_counter(), time.thread_time()]) * 1e6
+def now() -> tuple[float, float]:
+    """Seconds: of the clock, and of processor time that this thread was given."""
+    return time.perf_counter(), time.thread_time()
 
 
 def main() -> None:

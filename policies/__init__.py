@@ -10,6 +10,7 @@ _EXPORTS = {
     "DeployedPolicy": "deployed",
     "Diagonal": "cells.diagonal",
     "DiagonalRTRL": "online",
+    "FeedForwardPolicy": "feed_forward",
     "GRU": "cells.gru",
     "LSTM": "cells.lstm",
     "LTC": "cells.ltc",

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from .kernels import actor
 from .kernels.backend import check_tensors
 from .prepared import PreparedCell
+from .stored import StoredPolicy
 
 FORMAT = 2
-WEIGHTS_FILE, CONFIG_FILE = "policy.safetensors", "policy.json"
 
 
-class DeployedPolicy:
+class DeployedPolicy(StoredPolicy):
     """A policy with a memory cell, stepped with numpy and compiled code.
 
     x = observation / observation_scale; h' = cell(x, h, dt); action = actor([x, y(h')]), a tanh MLP whose last layer is
@@ -40,9 +34,8 @@ class DeployedPolicy:
     """
 
     def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        self.config: dict[str, Any] = _as_json(config)
+        super().__init__(config, tensors)
         _check_keys(self.config)
-        self.tensors = {name: np.array(tensors[name], np.float32, order="C") for name in sorted(tensors)}
         own = {name.removeprefix("cell."): tensor for name, tensor in self.tensors.items() if name.startswith("cell.")}
         self.cell = PreparedCell(self.config["cell"], own)
         self.input_size, self.state_size, self.period = self.cell.input_size, self.cell.state_size, self.cell.period
@@ -75,66 +68,19 @@ class DeployedPolicy:
             )
         observation /= self._scale
         self.cell.step_into(observation, elapsed / self.period, state)
-        action = np.empty((rows, self.action_size), np.float64)
+        return self._act(observation, state), state
+
+    def action(self, obs: ArrayLike, h: ArrayLike) -> NDArray[np.float64]:
+        """What the actor makes of obs [B, I] and the state h [B, H] after the step: [B, A], as `step` returns it."""
+        return self._act(np.array(obs, np.float32, order="C") / self._scale, np.array(h, np.float32, order="C"))
+
+    def _act(self, observation: NDArray[np.float32], state: NDArray[np.float32]) -> NDArray[np.float64]:
+        action = np.empty((len(state), self.action_size), np.float64)
         actor.act(*self._actor, observation, state, self.cell.shown.start, action)
-        return action, state
-
-    @property
-    def sha256(self) -> str:
-        """Hash of configuration and weights, for provenance."""
-        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
-        for name, tensor in self.tensors.items():
-            digest.update(name.encode() + str(tensor.shape).encode() + tensor.tobytes())
-        return digest.hexdigest()
-
-    def save(self, folder: str | Path) -> None:
-        """Write policy.safetensors and policy.json into `folder`, each under a temporary name first."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights, config = folder / (WEIGHTS_FILE + ".tmp"), folder / (CONFIG_FILE + ".tmp")
-        save_file(self.tensors, weights)
-        config.write_text(json.dumps({**self.config, "sha256": self.sha256}, indent=1) + "\n")
-        os.replace(weights, folder / WEIGHTS_FILE)
-        os.replace(config, folder / CONFIG_FILE)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> DeployedPolicy:
-        """Read what `save` wrote. Raises ValueError naming the file that is missing, damaged or inconsistent."""
-        weights, path = Path(folder) / WEIGHTS_FILE, Path(folder) / CONFIG_FILE
-        try:
-            config = json.loads(path.read_text())
-            sha256 = config.pop("sha256")
-        except FileNotFoundError:
-            raise ValueError(f"{path} is missing; a policy is the two files {CONFIG_FILE} and {WEIGHTS_FILE}") from None
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
-        try:
-            tensors = load_file(weights)
-        except FileNotFoundError:
-            raise ValueError(
-                f"{weights} is missing; a policy is the two files {CONFIG_FILE} and {WEIGHTS_FILE}"
-            ) from None
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{weights} is damaged: {error}") from None
-        try:
-            policy = cls(config, tensors)
-        except ValueError as error:
-            raise ValueError(f"{path} with {weights.name}: {error}") from None
-        if policy.sha256 != sha256:
-            raise ValueError(f"{weights} does not belong to {path}, or one was changed: their sha256 differs")
-        return policy
+        return action
 
 
 _KEYS = ("format", "cell", "observation_scale", "actor_layers", "action_size", "squash", "observation_names")
-
-
-def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as it will be read back from its file."""
-    try:
-        result: dict[str, Any] = json.loads(json.dumps(dict(config)))
-    except TypeError as error:
-        raise ValueError(f"the configuration must be JSON-able: {error}") from None
-    return result
 
 
 def _check_keys(config: dict[str, Any]) -> None:

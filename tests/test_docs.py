@@ -1,10 +1,13 @@
 """Every Python snippet of the README and of docs/ runs as it stands."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from undrift.agents import peers
+from undrift.agents.adaptation import identification
 from undrift.envs.drawing import DrawingUnavailable
 
 ROOT = Path(__file__).parents[1]
@@ -14,6 +17,13 @@ SNIPPETS = [
     for page in PAGES
     for number, snippet in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 ]
+
+
+@pytest.fixture(autouse=True)
+def _rough_nominal_model(monkeypatch):
+    """A snippet runs as it stands, but for how well it learns a nominal model: that takes half a minute."""
+    rough = partial(identification.fit_nominal_model, simulations=16, steps=40, iterations=50)
+    monkeypatch.setattr(peers, "fit_nominal_model", rough)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)

@@ -16,7 +16,11 @@ ALLOWED = {"agents": {"agents", "envs", "policies"}, "envs": {"envs"}, "policies
 
 LIGHT = """
 import sys, importlib, pkgutil
-training_only = {"undrift.agents.adaptation.identification", "undrift.agents.evaluation.oracle"}
+training_only = {
+    "undrift.agents.adaptation.distillation",
+    "undrift.agents.adaptation.identification",
+    "undrift.agents.evaluation.oracle",
+}
 for name in sys.argv[1:]:
     module = importlib.import_module(name)
     for child in pkgutil.walk_packages(getattr(module, "__path__", []), name + "."):

@@ -6,6 +6,7 @@ from .adapter import REGIMES, Adapter, State, Transition
 from .adapters.auto import Auto
 from .adapters.drone import Drone
 from .adapters.frozen import Frozen
+from .adapters.history import History
 from .adapters.integral import Integral
 from .adapters.l1 import L1
 from .adapters.observer import Observer
@@ -13,7 +14,7 @@ from .guard import Guard, GuardEvent
 from .nominal import NominalModel
 
 ADAPTERS: dict[str, type[Adapter]] = {
-    adapter.name: adapter for adapter in (Frozen, Integral, L1, Observer, Drone, Auto)
+    adapter.name: adapter for adapter in (Frozen, Integral, L1, Observer, Drone, History, Auto)
 }
 
 
@@ -44,6 +45,7 @@ __all__ = [
     "Frozen",
     "Guard",
     "GuardEvent",
+    "History",
     "Integral",
     "NominalModel",
     "Observer",

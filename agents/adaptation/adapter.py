@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ State = dict[str, np.ndarray]
 """All that an adapter remembers: arrays of N rows, one per controlled vehicle."""
 
 
-@dataclass(frozen=True)
-class Transition:
+class Transition(NamedTuple):
     """One control step as the adapter sees it; arrays of N rows.
 
     Args:
@@ -31,6 +29,12 @@ class Transition:
         next_observation: [N, O] after, finite.
         fresh: [N] bool, whether the next observation was measured (one that was held, or repaired, is not).
         dt: [N] s between them.
+
+    What the guard permits to be learned from it:
+        excited: [N] bool, whether commands moved enough to tell what only they can (delays, thrust effectiveness, bias).
+        unwind: [N] rate at which integrals are to decay, for what was wished for and could not be sent, 1/s.
+        leak: rate at which an estimated disturbance is to be forgotten, 1/s.
+        dead_zone: an estimated disturbance is to stay while its smoothed innovation is within so many standard errors.
     """
 
     observation: np.ndarray
@@ -39,6 +43,10 @@ class Transition:
     next_observation: np.ndarray
     fresh: np.ndarray
     dt: np.ndarray
+    excited: np.ndarray | bool = True
+    unwind: np.ndarray | float = 0.0
+    leak: float = 0.0
+    dead_zone: float = 0.0
 
 
 def choose_rows(rows: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -84,9 +92,17 @@ class Adapter(ABC):
         return state
 
     def loss(self, state: State) -> np.ndarray | None:
-        """[N, 2] what predicting one step ahead has cost of late, each sample scored before anything was learned from it:
-        with what was learned, and without. None of an adapter that predicts nothing."""
+        """[N, 3] what predicting one step ahead has cost of late, each sample scored before anything was learned from it:
+        with what was learned, without, and with the shadow copy of `keep`. None of an adapter that predicts nothing."""
         return None
+
+    def keep(self, state: State, rows: np.ndarray) -> State:
+        """The state whose shadow, where rows [N] is true, is what it has learned: that is good, says the guard."""
+        return state
+
+    def restore(self, state: State, rows: np.ndarray) -> State:
+        """The state that has learned, where rows [N] is true, what its shadow did: what came since is not good."""
+        return state
 
     def estimate(self, state: State) -> np.ndarray:
         """What it believes of the world, [N, E], named by `estimate_names`; not asked of an adapter that names none."""

@@ -66,14 +66,19 @@ def _signals(nominal: NominalModel, n: int, steps: int, seed: int) -> list[tuple
         fresh = rng.random(n) < 0.9
         saturated = rng.random((n, actions)) < 0.1
         dt = np.full(n, nominal.dt)
-        transition = Transition(observations[step], action, saturated, observations[step + 1], fresh, dt)
+        permitted = rng.random(n) < 0.9, rng.uniform(0, 1, n), 0.1, 0.5
+        transition = Transition(observations[step], action, saturated, observations[step + 1], fresh, dt, *permitted)
         signals.append((rng.uniform(-1, 1, (n, actions)), dt, transition))
     return signals
 
 
 def _row(signal: tuple[np.ndarray, np.ndarray, Transition], i: int) -> tuple[np.ndarray, np.ndarray, Transition]:
     own, dt, transition = signal
-    return own[i : i + 1], dt[i : i + 1], Transition(**{key: v[i : i + 1] for key, v in vars(transition).items()})
+    return (
+        own[i : i + 1],
+        dt[i : i + 1],
+        Transition._make(v[i : i + 1] if isinstance(v, np.ndarray) else v for v in transition),
+    )
 
 
 def _rows(state: State, i: int) -> State:

@@ -21,15 +21,17 @@ the commands that are still on their way (Smith predictor), and so is a sample t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from .adapter import State, Transition
-from .nominal import NominalModel
+from ...policies.kernels.arithmetic import add, copy, fill
+from .adapter import State, Transition, choose_rows
+from .compiled import helper, kernel
+from .nominal import Network, NominalModel, arrange, differentiate, forward, read, room, take_in
+from .thrust import lost_thrust
 
 WANDER = (0.0, 2.5)
 """Of each member of the bank: the variance that d gains in a second, in variances of the nominal accelerations."""
@@ -37,13 +39,14 @@ WANDER = (0.0, 2.5)
 # Rows of state["filters"].
 X, D, P11, P12, P22, LOG_WEIGHT = range(6)
 # Rows of state["noise"].
-AUTOCOVARIANCE, SPREAD, RESIDUAL, RESIDUAL_MEAN = range(4)
+AUTOCOVARIANCE, SPREAD, RESIDUAL, RESIDUAL_MEAN, INNOVATION = range(5)
 
 _MEAN_RATE, _VARIANCE_RATE = 0.08, 0.04
 _LEAST_LOG_WEIGHT = -6.0
 _LOSS_RATE = 0.04
-_BIAS_S = 1.0
-"""Time constant of the gyroscopes' bias, s."""
+_INNOVATION_RATE = 0.2
+_INNOVATION_ERROR = (_INNOVATION_RATE / (2.0 - _INNOVATION_RATE)) ** 0.5
+"""Standard error of the mean of normalised innovations under that rate, if they are white."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,11 @@ class DisturbanceObserver:
 
     State, R rates, C context channels, M members, L delays, K + L - 1 commands: commands [N, K + L - 1, A] newest first;
     age [N] transitions; rates [N, R] and context [N, C], measured or, where stale [N], predicted; travel [N, R] how far each
-    rate has carried the vehicle since its last sample; filters [N, M, 6, R]; noise [N, 4, R]; residuals [N, L, R] mean by
+    rate has carried the vehicle since its last sample; filters [N, M, 6, R]; noise [N, 5, R]; residuals [N, L, R] mean by
     delay; scatter [N, R] variance under the best of them; evidence [N, L] log likelihood; delay [N] periods; rate_bias [N, 3] of
-    the gyroscopes, where an attitude is known to compare them with;
-    loss [N, 2] of predicting one step ahead with what was learned and without; d [N, R].
+    the gyroscopes, where an attitude is known to compare them with; loss [N, 3] of predicting one step ahead with what was
+    learned, without, and with the shadow; d [N, R]; effectiveness [N] of thrust along body z, which a compensator that knows
+    of it may learn, 0 being nominal; kept_d, kept_delay and kept_effectiveness, the shadow.
 
     Args:
         nominal: the nominal model.
@@ -66,6 +70,8 @@ class DisturbanceObserver:
         delays: how many delays are told apart, 0 to delays - 1 periods; 1 never looks for one.
         delay_forgetting: of the delays' log likelihoods, per sample.
         delay_evidence: by how much another delay must be likelier, nats.
+        predicts: whether what the vehicle is shown to be is rolled forward by the delay.
+        bias_s: time constant of the gyroscopes' bias, s; inf: taken to have none.
     """
 
     nominal: NominalModel
@@ -76,6 +82,8 @@ class DisturbanceObserver:
     delays: int = 4
     delay_forgetting: float = 0.93
     delay_evidence: float = 12.0
+    predicts: bool = True
+    bias_s: float = 1.0
 
     @cached_property
     def _turning(self) -> int:
@@ -90,7 +98,7 @@ class DisturbanceObserver:
         filters = np.zeros((n, len(self.wander), 6, rates))
         filters[:, :, P11] = (nominal.dt * nominal.residual_sd) ** 2
         filters[:, np.array(self.wander) > 0, P22] = 0.01 * nominal.acceleration_sd**2
-        noise = np.zeros((n, 4, rates))
+        noise = np.zeros((n, 5, rates))
         noise[:, SPREAD] = nominal.residual_sd**2
         return {
             "commands": np.zeros((n, nominal.history + delays - 1, nominal.reader.actions)),
@@ -106,131 +114,154 @@ class DisturbanceObserver:
             "evidence": np.zeros((n, delays)),
             "delay": np.zeros(n, dtype=np.int64),
             "rate_bias": np.zeros((n, 3)),
-            "loss": np.zeros((n, 2)),
+            "loss": np.zeros((n, 3)),
             "d": np.zeros((n, rates)),
+            "effectiveness": np.zeros(n),
+            "kept_d": np.zeros((n, rates)),
+            "kept_delay": np.zeros(n, dtype=np.int64),
+            "kept_effectiveness": np.zeros(n),
         }
 
-    def begin(self, state: State, transition: Transition) -> tuple[State, np.ndarray]:
-        """The state with the transition's command, and the nominal accelerations [N, L, R] under each delay."""
-        nominal, t = self.nominal, transition
-        commands = np.concatenate([t.action[:, None], state["commands"][:, :-1]], axis=1)
-        rates, context = self._physical(state, t.observation)
-        inputs = _inputs(rates, context, commands, nominal.history, self.delays)
-        before = state | {"commands": commands, "rates": rates, "context": context}
-        return before, nominal.accelerations(inputs).reshape(len(commands), self.delays, -1)
+    @cached_property
+    def _constants(self) -> tuple[np.ndarray | float, ...]:
+        nominal, rates = self.nominal, list(self.nominal.signals.rates)
+        return tuple(
+            Constants(
+                model_sd=nominal.residual_sd,
+                sd=nominal.acceleration_sd,
+                wander=np.array(self.wander),
+                dt=nominal.dt,
+                velocity=rates.index("velocity_x") if "velocity_x" in rates else -1,
+                turning=self._turning,
+                bound=self.bound,
+                noise_rate=self.noise_rate,
+                forgetting=self.forgetting,
+                delay_forgetting=self.delay_forgetting,
+                delay_evidence=self.delay_evidence,
+                bias_s=self.bias_s,
+            )
+        )
 
-    def update(
-        self, state: State, transition: Transition, f: np.ndarray, explained: np.ndarray, saturated: np.ndarray
-    ) -> State:
-        """The state after one transition.
+    def learn(
+        self, state: State, transition: Transition, touched: np.ndarray
+    ) -> tuple[State, np.ndarray, np.ndarray, np.ndarray]:
+        """The state after one transition; accelerations [N, R] that were expected but for d, and what of them the thrust's
+        effectiveness explains; and which rows [N] learned from commands that move.
 
         Args:
-            state, f: from `begin`.
+            state: before it.
             transition: a sample that is not fresh is predicted, and teaches nothing; neither does what followed it, of
                 the noise and of delays.
-            explained: [N, R] accelerations known beside the nominal ones.
-            saturated: [N, R] bool, rates whose acceleration a saturated action touches.
+            touched: [A, R] bool, rates whose acceleration each action touches when it is saturated.
         """
-        nominal, t = self.nominal, transition
-        reader = nominal.reader
+        t = transition
         after = {name: state[name].copy() for name in _WRITTEN}
-        _step(
-            f,
-            explained,
-            reader.rates(t.next_observation),
-            t.next_observation[:, reader.context_index].astype(np.float64),
-            t.dt,
-            t.fresh,
-            # Until the command history is full the model's input is not what was flown.
-            state["age"] >= nominal.history,
-            saturated,
-            nominal.residual_sd,
-            nominal.acceleration_sd,
-            self.wander,
-            (self.bound, self.noise_rate, self.forgetting, self.delay_forgetting, self.delay_evidence),
-            self._turning,
+        expected, explained = np.empty_like(state["d"]), np.empty_like(state["d"])
+        learns = np.empty(len(t.fresh), dtype=bool)
+        observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
+        sample = *observations, t.action, t.saturated, t.fresh, t.fresh & t.excited, t.dt, t.leak, t.dead_zone
+        known = (state[name] for name in _KNOWN)
+        _learn(
+            self.nominal.network,
+            self._constants,
+            touched,
+            *sample,
+            *known,
             *after.values(),
+            expected,
+            explained,
+            learns,
         )
-        return state | after | {"age": state["age"] + 1}
+        return state | after, expected, explained, learns
+
+    def keep(self, state: State, rows: np.ndarray) -> State:
+        """The state whose shadow, in `rows`, is what it has learned."""
+        loss = state["loss"].copy()
+        loss[rows, 2] = loss[rows, 0]
+        kept = {f"kept_{name}": choose_rows(rows, state[name], state[f"kept_{name}"]) for name in _SHADOWED}
+        return state | kept | {"loss": loss}
+
+    def restore(self, state: State, rows: np.ndarray) -> State:
+        """The state that has learned, in `rows`, what its shadow did."""
+        loss, filters = state["loss"].copy(), state["filters"].copy()
+        loss[rows, 0] = loss[rows, 2]
+        wandering = np.array(self.wander) > 0
+        filters[:, wandering, D] = choose_rows(rows, state["kept_d"][:, None], filters[:, wandering, D])
+        learned = {name: choose_rows(rows, state[f"kept_{name}"], state[name]) for name in _SHADOWED}
+        evidence = choose_rows(rows, np.zeros_like(state["evidence"]), state["evidence"])
+        return state | learned | {"loss": loss, "filters": filters, "evidence": evidence}
 
     def predict(
-        self,
-        state: State,
-        observation: np.ndarray,
-        explain: Callable[[State, np.ndarray, np.ndarray], np.ndarray] | None = None,
+        self, state: State, observation: np.ndarray, gain: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the vehicle will be when the next command arrives: rates [N, R], context [N, C], travel [N, R].
 
-        Before the first transition that is where `observation` [N, O] shows it. `explain` gives the accelerations [N, R] known beside the nominal ones, from state, f [N, R] and context [N, C].
+        Before the first transition that is where `observation` [N, O] shows it. Where a `gain` [N, R, A] is given, the input
+        gain there is written into it (`NominalModel.input_gain`).
         """
-        rates, context = self._physical(state, observation)
-        travel = state["travel"]
-        for ahead in range(int(state["delay"].max(initial=0))):
-            rows = state["delay"] > ahead
-            offset = np.maximum(state["delay"] - ahead - 1, 0)
-            inputs = _delayed_inputs(rates, context, state["commands"], self.nominal.history, offset)
-            f = self.nominal.accelerations(inputs)
-            acceleration = f + state["d"] + (explain(state, f, context) if explain else 0.0)
-            moved = _roll(rates, context, travel, acceleration, self.nominal.dt, self._turning)
-            rates, context, travel = (
-                np.where(rows[:, None], new, old) for new, old in zip(moved, (rates, context, travel), strict=True)
-            )
-        return rates, context, travel
-
-    def _physical(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        first, reader = state["age"] == 0, self.nominal.reader
-        if not first.any():
-            return state["rates"], state["context"]
-        rows = first[:, None]
-        context = observation[:, reader.context_index].astype(np.float64)
-        return np.where(rows, reader.rates(observation), state["rates"]), np.where(rows, context, state["context"])
+        if gain is None and state["age"].all() and not state["delay"].any():
+            return state["rates"], state["context"], state["travel"]
+        gain = np.empty((len(observation), 0, 0)) if gain is None else gain
+        moved = {name: state[name].copy() for name in ("rates", "context", "travel")}
+        delay = state["delay"] if self.predicts else np.zeros_like(state["delay"])
+        known = state["age"], state["commands"], delay, state["d"], state["effectiveness"]
+        observation = np.asarray(observation, dtype=np.float64)
+        _predict(self.nominal.network, self._constants, observation, *known, *moved.values(), gain)
+        return moved["rates"], moved["context"], moved["travel"]
 
 
-_WRITTEN = ("rates", "context", "travel", "stale", "filters", "noise", "residuals", "scatter", "evidence", "delay",
-            "rate_bias", "loss", "d")  # fmt: skip
+_SHADOWED = ("d", "delay", "effectiveness")
+_KNOWN = ("effectiveness", *(f"kept_{name}" for name in _SHADOWED))
+_WRITTEN = ("commands", "age", "rates", "context", "travel", "stale", "filters", "noise", "residuals", "scatter",
+            "evidence", "delay", "rate_bias", "loss", "d")  # fmt: skip
 
 
-@njit(cache=True)
-def _inputs(rates, context, commands, history, delays):  # type: ignore[no-untyped-def]
-    """Model inputs [N L, R + C + K A], the commands of each delay in turn."""
-    n, actions = rates.shape[0], commands.shape[2]
-    head, tail = rates.shape[1], rates.shape[1] + context.shape[1]
-    out = np.empty((n * delays, tail + history * actions))
-    for i in range(n):
-        for k in range(delays):
-            row = out[i * delays + k]
-            row[:head] = rates[i]
-            row[head:tail] = context[i]
-            for lag in range(history):
-                row[tail + lag * actions : tail + (lag + 1) * actions] = commands[i, k + lag]
-    return out
+class Constants(NamedTuple):
+    """What kernels read of a `DisturbanceObserver` and its nominal model: standard deviations model_sd and sd [R] of what the
+    nominal model leaves and of its accelerations; wander [M]; dt in s; where the velocities begin among the rates, and the
+    body rates that turn an attitude matrix (turning), -1 if there are none.
+    """
+
+    model_sd: np.ndarray
+    sd: np.ndarray
+    wander: np.ndarray
+    dt: float
+    velocity: int
+    turning: int
+    bound: float
+    noise_rate: float
+    forgetting: float
+    delay_forgetting: float
+    delay_evidence: float
+    bias_s: float
 
 
-@njit(cache=True)
-def _delayed_inputs(rates, context, commands, history, delay):  # type: ignore[no-untyped-def]
-    """Model inputs [N, R + C + K A], the commands of the row's own delay [N]."""
-    n, actions = rates.shape[0], commands.shape[2]
-    head, tail = rates.shape[1], rates.shape[1] + context.shape[1]
-    out = np.empty((n, tail + history * actions))
-    for i in range(n):
-        out[i, :head] = rates[i]
-        out[i, head:tail] = context[i]
-        for lag in range(history):
-            out[i, tail + lag * actions : tail + (lag + 1) * actions] = commands[i, delay[i] + lag]
-    return out
-
-
-@njit(cache=True)
-def _roll(rates, context, travel, acceleration, dt, turning):  # type: ignore[no-untyped-def]
-    """Rates, context and travel dt s later; an attitude matrix turns with the mean body rates, other context stays."""
-    after, moved, turned = rates.copy(), travel.copy(), context.copy()
+@kernel
+def _predict(network, c, observation, age, commands, delay, d, effectiveness, rates, context, travel, gain):  # type: ignore[no-untyped-def]
+    """`DisturbanceObserver.predict`: roll forward, period by period, under the commands that are still on their way."""
+    network, c = Network(*network), Constants(*c)
+    z, first, second, f = room(network), room(network), room(network), room(network)
+    before, acceleration = np.empty(rates.shape[1]), np.empty(rates.shape[1])
     for n in range(rates.shape[0]):
-        _roll_row(rates[n], acceleration[n], dt, turning, after[n], turned[n], moved[n])
-    return after, turned, moved
+        if age[n] == 0:
+            read(network, observation[n], rates[n], context[n])
+        for lag in range(delay[n] - 1, -1, -1):
+            arrange(network, rates[n], context[n], commands[n], lag, z)
+            forward(network, z, first, second, f)
+            lost_thrust(effectiveness[n], f, context[n], c.velocity, acceleration)
+            add(f[: before.shape[0]], acceleration)
+            add(d[n], acceleration)
+            copy(rates[n], before)
+            _roll(before, acceleration, c.dt, c.turning, rates[n], context[n], travel[n])
+        if gain.size > 0:
+            arrange(network, rates[n], context[n], commands[n], 0, z)
+            forward(network, z, first, second, f)
+            differentiate(network, first, second, z, f, gain[n])
 
 
-@njit(cache=True)
-def _roll_row(before, acceleration, dt, turning, rates, context, travel):  # type: ignore[no-untyped-def]
+@helper
+def _roll(before, acceleration, dt, turning, rates, context, travel):  # type: ignore[no-untyped-def]
+    """dt s later; an attitude matrix turns with the mean body rates, other context stays."""
     for i in range(rates.shape[0]):
         rates[i] = before[i] + dt * acceleration[i]
         travel[i] += 0.5 * dt * (before[i] + rates[i])
@@ -247,69 +278,103 @@ def _roll_row(before, acceleration, dt, turning, rates, context, travel):  # typ
         context[3 * row + 2] = x * (b + 0.5 * a * c) + y * (-a + 0.5 * b * c) + z * (1.0 - 0.5 * (a * a + b * b))
 
 
-@njit(cache=True)
-def _step(  # type: ignore[no-untyped-def]
-    f_by_delay, explained, measured, measured_context, dt, fresh, warm, saturated,
-    model_sd, sd, wander, tuning, turning,
-    rates, context, travel, stale, filters, noise, residuals, scatter, evidence, delay, rate_bias, loss, d,
+@kernel
+def _learn(  # type: ignore[no-untyped-def]
+    network, c, touched, observation, following, action, saturated, fresh, excited, dt, leak, dead_zone,
+    effectiveness, kept_d, kept_delay, kept_effectiveness,
+    commands, age, rates, context, travel, stale, filters, noise, residuals, scatter, evidence, delay, rate_bias, loss, d,
+    expected, explained, learns,
 ):  # fmt: skip
-    """One step of every bank; shapes as in `DisturbanceObserver`. What follows `turning` is state, and is written."""
+    """One step of every bank; shapes as in `DisturbanceObserver.learn`. What follows `kept_effectiveness` is written."""
+    network, c = Network(*network), Constants(*c)
     count = rates.shape[1]
-    acceleration = np.empty(count)
+    f, acceleration = np.empty((evidence.shape[1], count)), np.empty(count)
+    kept, before = np.empty(count), np.empty(count)
+    measured, measured_context = np.empty(count), np.empty(context.shape[1])
     for n in range(rates.shape[0]):
-        h, k = dt[n], delay[n]
-        learns = fresh[n] and not stale[n] and warm[n]
-        before = rates[n].copy()
-        if turning >= 0:
-            if learns:
-                _learn_rate_bias(context[n], measured_context[n], before, measured[n], h, turning, rate_bias[n])
+        if age[n] == 0:
+            read(network, observation[n], rates[n], context[n])
+        take_in(action[n], commands[n])
+        _accelerations_by_delay(network, rates[n], context[n], commands[n], f)
+        # Until the command history is full the model's input is not what was flown.
+        h, warm = dt[n], age[n] >= network.history
+        scored = fresh[n] and not stale[n] and warm
+        learns[n] = scored and excited[n]
+        lost_thrust(kept_effectiveness[n], f[kept_delay[n]], context[n], c.velocity, kept)
+        add(f[kept_delay[n]], kept)
+        add(kept_d[n], kept)
+        lost_thrust(effectiveness[n], f[delay[n]], context[n], c.velocity, explained[n])
+        copy(explained[n], expected[n])
+        add(f[delay[n]], expected[n])
+        read(network, following[n], measured, measured_context)
+        copy(rates[n], before)
+        if c.turning >= 0:
+            if learns[n]:
+                _learn_rate_bias(c, context[n], measured_context, before, measured, h, rate_bias[n])
             for j in range(3):
-                measured[n, turning + j] -= rate_bias[n, j]
+                measured[c.turning + j] -= rate_bias[n, j]
+        if scored:
+            _score(c, f[0], expected[n], d[n], kept, before, measured, h, noise[n], loss[n])
+        if learns[n]:
+            _tell_delays(c, n, f, before, measured, h, residuals[n], scatter[n], evidence[n], delay)
         if fresh[n]:
-            if learns:
-                _tell_delays(n, f_by_delay[n], before, measured[n], h, model_sd, sd, tuning[3], tuning[4],
-                             residuals[n], scatter[n], evidence[n], delay)  # fmt: skip
-                _score(f_by_delay[n], k, explained[n], d[n], before, measured[n], h, model_sd, noise[n], loss[n])
-            rates[n] = measured[n]
-            context[n] = measured_context[n]
-            travel[n] = 0.0
+            copy(measured, rates[n])
+            copy(measured_context, context[n])
+            fill(travel[n], 0.0)
         else:
-            for i in range(count):
-                acceleration[i] = f_by_delay[n, k, i] + explained[n, i] + d[n, i]
-            _roll_row(before, acceleration, h, turning, rates[n], context[n], travel[n])
-        stale[n], k = not fresh[n], delay[n]
+            copy(expected[n], acceleration)
+            add(d[n], acceleration)
+            _roll(before, acceleration, h, c.turning, rates[n], context[n], travel[n])
+        age[n], stale[n] = age[n] + 1, not fresh[n]
         for i in range(count):
-            if not warm[n]:
-                for m in range(len(wander)):
+            known = f[delay[n], i] + explained[n, i]
+            if not warm:
+                for m in range(filters.shape[1]):
                     filters[n, m, X, i] = rates[n, i]
                 continue
-            f = f_by_delay[n, k, i] + explained[n, i]
-            if learns:
-                _match_noise(noise[n], i, (measured[n, i] - before[i]) / h - f, sd[i], tuning[1])
-            variance_v, variance_model = _variances(noise[n], i, h, model_sd[i])
-            # Under saturation the plant does not do as told, and what is missing is no disturbance.
-            trust = 0.1 if saturated[n, i] else 1.0
-            d[n, i] = _filter_rate(
-                filters[n], i, f, measured[n, i], h, fresh[n], trust, variance_v, variance_model, sd[i], wander, tuning
-            )
+            if scored:
+                _match_noise(c, noise[n], i, (measured[i] - before[i]) / h - known)
+            restraint = _trust(saturated[n], touched, i), leak, dead_zone
+            d[n, i] = _filter_rate(c, filters[n], noise[n], i, known, measured[i], h, fresh[n], restraint)
 
 
-@njit(cache=True)
-def _score(f, k, explained, d, before, measured, h, model_sd, noise, loss):  # type: ignore[no-untyped-def]
+@helper
+def _accelerations_by_delay(network, rates, context, commands, f):  # type: ignore[no-untyped-def]
+    """Nominal accelerations f [L, R] under the commands of 0 to L - 1 periods ago."""
+    z, first, second, y = room(network), room(network), room(network), room(network)
+    for k in range(f.shape[0]):
+        arrange(network, rates, context, commands, k, z)
+        forward(network, z, first, second, y)
+        copy(y[: f.shape[1]], f[k])
+
+
+@helper
+def _trust(saturated, touched, i):  # type: ignore[no-untyped-def]
+    """Under saturation the plant does not do as told, and what is missing is no disturbance."""
+    for a in range(saturated.shape[0]):
+        if saturated[a] and touched[a, i]:
+            return 0.1
+    return 1.0
+
+
+@helper
+def _score(c, nominal, expected, d, kept, before, measured, h, noise, loss):  # type: ignore[no-untyped-def]
     """Mean negative log likelihood, but for a constant, of a sample that nothing has been learned from yet."""
     count = d.shape[0]
-    learned, nothing = 0.0, 0.0
+    learned, nothing, shadow = 0.0, 0.0, 0.0
     for i in range(count):
         r = (measured[i] - before[i]) / h
-        variance = max(noise[SPREAD, i], model_sd[i] ** 2)
-        learned += 2.5 * np.log1p((r - f[k, i] - explained[i] - d[i]) ** 2 / (4.0 * variance)) / count
-        nothing += 2.5 * np.log1p((r - f[0, i]) ** 2 / (4.0 * variance)) / count
+        variance = max(noise[SPREAD, i], c.model_sd[i] ** 2)
+        learned += 2.5 * np.log1p((r - expected[i] - d[i]) ** 2 / (4.0 * variance)) / count
+        nothing += 2.5 * np.log1p((r - nominal[i]) ** 2 / (4.0 * variance)) / count
+        shadow += 2.5 * np.log1p((r - kept[i]) ** 2 / (4.0 * variance)) / count
     loss[0] += _LOSS_RATE * (learned - loss[0])
     loss[1] += _LOSS_RATE * (nothing - loss[1])
+    loss[2] += _LOSS_RATE * (shadow - loss[2])
 
 
-@njit(cache=True)
-def _learn_rate_bias(attitude, attitude_after, before, measured, h, turning, bias):  # type: ignore[no-untyped-def]
+@helper
+def _learn_rate_bias(c, attitude, attitude_after, before, measured, h, bias):  # type: ignore[no-untyped-def]
     """What gyroscopes show beyond the turn from one attitude to the next; the noise of attitudes telescopes."""
     for j in range(3):
         a, b = (j + 1) % 3, (j + 2) % 3
@@ -317,14 +382,12 @@ def _learn_rate_bias(attitude, attitude_after, before, measured, h, turning, bia
         for row in range(3):
             turned += attitude[3 * row + b] * attitude_after[3 * row + a]
             turned -= attitude[3 * row + a] * attitude_after[3 * row + b]
-        shown = 0.5 * (before[turning + j] + measured[turning + j] - bias[j])
-        bias[j] += h / _BIAS_S * (shown - 0.5 * turned / h)
+        shown = 0.5 * (before[c.turning + j] + measured[c.turning + j] - bias[j])
+        bias[j] += h / c.bias_s * (shown - 0.5 * turned / h)
 
 
-@njit(cache=True)
-def _tell_delays(  # type: ignore[no-untyped-def]
-    n, f, before, measured, h, model_sd, sd, forgetting, evidence_needed, residuals, spread, evidence, delay
-):
+@helper
+def _tell_delays(c, n, f, before, measured, h, residuals, spread, evidence, delay):  # type: ignore[no-untyped-def]
     """Add to each delay's log likelihood, and change to one that is likelier by enough."""
     for i in range(f.shape[1]):
         least = np.inf
@@ -335,21 +398,21 @@ def _tell_delays(  # type: ignore[no-untyped-def]
             least = min(least, square)
             evidence[k] -= 2.5 * np.log1p(square / (4.0 * spread[i]))
         # What scatters even under the best of the delays is no delay.
-        spread[i] += _VARIANCE_RATE * (min(max(least, (0.5 * model_sd[i]) ** 2), (1.5 * sd[i]) ** 2) - spread[i])
+        spread[i] += _VARIANCE_RATE * (min(max(least, (0.5 * c.model_sd[i]) ** 2), (1.5 * c.sd[i]) ** 2) - spread[i])
     best = 0
     for k in range(f.shape[0]):
         if evidence[k] > evidence[best]:
             best = k
-    if evidence[best] > evidence[delay[n]] + evidence_needed:
+    if evidence[best] > evidence[delay[n]] + c.delay_evidence:
         delay[n] = best
     likeliest = evidence[best]
     for k in range(f.shape[0]):
-        evidence[k] = forgetting * (evidence[k] - likeliest)
+        evidence[k] = c.delay_forgetting * (evidence[k] - likeliest)
 
 
-@njit(cache=True)
-def _match_noise(noise, i, r, sd, rate):  # type: ignore[no-untyped-def]
-    cap = (3.0 * sd) ** 2
+@helper
+def _match_noise(c, noise, i, r):  # type: ignore[no-untyped-def]
+    cap, rate = (3.0 * c.sd[i]) ** 2, c.noise_rate
     noise[RESIDUAL_MEAN, i] += 0.05 * (r - noise[RESIDUAL_MEAN, i])
     covariance = (r - noise[RESIDUAL_MEAN, i]) * (noise[RESIDUAL, i] - noise[RESIDUAL_MEAN, i])
     noise[AUTOCOVARIANCE, i] += rate * (-min(max(covariance, -cap), cap) - noise[AUTOCOVARIANCE, i])
@@ -357,7 +420,7 @@ def _match_noise(noise, i, r, sd, rate):  # type: ignore[no-untyped-def]
     noise[RESIDUAL, i] = r
 
 
-@njit(cache=True)
+@helper
 def _variances(noise, i, h, model_sd):  # type: ignore[no-untyped-def]
     """Of the measurement, and of what the model adds in one step."""
     c1, floor = max(noise[AUTOCOVARIANCE, i], 0.0), model_sd**2
@@ -365,37 +428,42 @@ def _variances(noise, i, h, model_sd):  # type: ignore[no-untyped-def]
     return h**2 * max(c1, 4e-4 * floor), h**2 * variance_model
 
 
-@njit(cache=True)
-def _filter_rate(  # type: ignore[no-untyped-def]
-    filters, i, f, measured, h, fresh, trust, variance_v, variance_model, sd, wander, tuning
-):
+@helper
+def _filter_rate(c, filters, noise, i, f, measured, h, fresh, restraint):  # type: ignore[no-untyped-def]
     """One step of every member for one rate of one row, [M, 6, R]; returns d."""
-    bound, _, forgetting, _, _ = tuning
+    variance_v, variance_model = _variances(noise, i, h, c.model_sd[i])
+    sd, limit_d, members = c.sd[i], c.bound * c.sd[i], c.wander.shape[0]
+    trust, leak, dead_zone = restraint
+    quiet = abs(noise[INNOVATION, i]) < dead_zone * _INNOVATION_ERROR
     likeliest = -np.inf
-    for m in range(len(wander)):
+    for m in range(members):
         z = filters[m]
         z[X, i] += h * (f + z[D, i])
         z[P11, i] += 2.0 * h * z[P12, i] + h**2 * z[P22, i] + variance_model
         z[P12, i] += h * z[P22, i]
-        z[P22, i] = min(z[P22, i] + wander[m] * sd**2 * h, sd**2)
+        z[P22, i] = min(z[P22, i] + c.wander[m] * sd**2 * h, sd**2)
         if not fresh:
             continue
         variance = z[P11, i] + variance_v
         innovation = measured - z[X, i]
+        if m == members - 1:
+            noise[INNOVATION, i] += _INNOVATION_RATE * (innovation / np.sqrt(variance) - noise[INNOVATION, i])
         # Student's t of 4 degrees of freedom.
-        z[LOG_WEIGHT, i] *= forgetting
+        z[LOG_WEIGHT, i] *= c.forgetting
         z[LOG_WEIGHT, i] -= 2.5 * np.log1p(innovation**2 / (4.0 * variance)) + 0.5 * np.log(variance)
         likeliest = max(likeliest, z[LOG_WEIGHT, i])
         limit = 6.0 * np.sqrt(variance)
         innovation = min(max(innovation, -limit), limit)
         k1, k2 = z[P11, i] / variance, z[P12, i] / variance
         z[X, i] += k1 * innovation
-        z[D, i] = min(max(z[D, i] + trust * k2 * innovation, -bound * sd), bound * sd)
+        z[D, i] *= 1.0 - leak * h
+        if not quiet:
+            z[D, i] = min(max(z[D, i] + trust * k2 * innovation, -limit_d), limit_d)
         z[P22, i] -= k2 * z[P12, i]
         z[P12, i] *= 1.0 - k1
         z[P11, i] *= 1.0 - k1
     total, mean = 0.0, 0.0
-    for m in range(len(wander)):
+    for m in range(members):
         if fresh:
             filters[m, LOG_WEIGHT, i] = max(filters[m, LOG_WEIGHT, i] - likeliest, _LEAST_LOG_WEIGHT)
         weight = np.exp(filters[m, LOG_WEIGHT, i])

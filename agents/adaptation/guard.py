@@ -1,57 +1,92 @@
-"""Guard: nothing that an adapter proposes passes unseen; every intervention is logged with its reason."""
+"""Guard: nothing that an adapter learns or proposes passes unseen; every intervention is logged with its reason."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
-from .adapter import State, choose_rows
+from .adapter import Adapter, State, choose_rows
+from .compiled import kernel
+
+_SAME_EVENT_STEPS = 50
+"""An intervention that repeats within so many steps is one event."""
+_ACTIVITY_RATE = 0.1
+"""Share of a new command in the mean of how much commands change."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class GuardEvent:
-    """One intervention.
+    """One intervention, or one that was repeated for the same reason.
 
     Args:
         step: control steps since the vehicle's reset.
         row: which vehicle of the batch.
         reason: what happened and what was done.
+        last: step of the last repetition.
+        count: in how many steps it was done.
     """
 
     step: int
     row: int
     reason: str
+    last: int
+    count: int = 1
 
 
 class Guard:
-    """Accepts, shrinks or rolls back each proposal, row by row.
+    """Accepts, shrinks or rolls back each proposal, and says what each sample may teach; row by row.
 
     Measurements and actions that are not finite are always repaired. `enabled=False` lets everything else through, for
-    the ablation.
+    the ablation; a part alone is switched off by the value named with it. The dead zone and the leak act at every sample
+    and are no events.
 
     Args:
         enabled: the switch.
-        authority: |proposed - policy's own action| at most, in units of the action.
-        seen_limit: |observation shown - measured| at most, in each channel's own unit.
-        loss_margin: what was learned may predict worse than nothing by this much, in nats (`Adapter.loss`).
+        hold_stale: samples that did not arrive teach nothing (False: they are taken for new ones).
+        authority: |proposed - policy's own action| at most, in units of the action (inf: any).
+        seen_limit: |observation shown - measured| at most, in each channel's own unit (inf: any).
+        freeze: while an action saturates, nothing is integrated and little is made of what is missing.
+        unwind: back-calculation. Integrals decay at this rate times what was wished for and could not be sent, 1/s per
+            unit of action (0: they keep what they have).
+        leak: rate at which an estimated disturbance is forgotten, 1/s (0: never).
+        dead_zone: an estimated disturbance stays while its smoothed innovation is within so many of its standard errors:
+            noise explains it (0: always moves, the default: a bank that holds a member without a disturbance tells noise
+            better).
+        excitation: without commands that change by so much per step of late, in units of the action, nothing is learned
+            that only moving commands can tell (0: always learned).
+        loss_margin: what was learned may predict worse than the last state known to be good by this much, in nats
+            (`Adapter.loss`; inf: never rolled back).
         patience: for so many steps in a row, before it is rolled back.
-        snapshot_every: steps between the states that are kept to go back to.
+        keep_every: steps between the moments at which what was learned, if it predicts no worse, becomes that good state.
     """
 
     def __init__(
         self,
         enabled: bool = True,
+        hold_stale: bool = True,
         authority: float = 1.0,
         seen_limit: float = 4.0,
+        freeze: bool = True,
+        unwind: float = 1.0,
+        leak: float = 0.02,
+        dead_zone: float = 0.0,
+        excitation: float = 1e-3,
         loss_margin: float = 0.1,
         patience: int = 25,
-        snapshot_every: int = 50,
+        keep_every: int = 25,
     ) -> None:
-        self.enabled, self.authority, self.seen_limit = enabled, authority, seen_limit
-        self.loss_margin, self.patience, self.snapshot_every = loss_margin, patience, snapshot_every
+        self.enabled, self.hold_stale, self.authority, self.seen_limit = enabled, hold_stale, authority, seen_limit
+        self.freeze, self.unwind, self.leak = freeze, unwind, leak
+        self.dead_zone, self.excitation = dead_zone, excitation
+        self.loss_margin, self.patience, self.keep_every = loss_margin, patience, keep_every
         self.events: list[GuardEvent] = []
+        self._open: dict[tuple[int, str], GuardEvent] = {}
+
+    def clear(self) -> None:
+        """Forget all events."""
+        self.events.clear()
+        self._open.clear()
 
     def repair(
         self, observation: np.ndarray, last: np.ndarray, sampled: np.ndarray, steps: np.ndarray
@@ -61,102 +96,178 @@ class Guard:
         A sample whose channels `sampled` (those that nothing but a sensor changes) all repeat the last one to the bit did not
         arrive.
         """
-        fresh = np.ones(len(observation), dtype=bool)
-        if self.enabled and len(sampled):
-            held = (observation[:, sampled] == last[:, sampled]).all(1) & (steps > 0)
-            if held.any():
-                self._log(held, steps, "sample repeats the last one: nothing learned")
-                fresh = ~held
-        broken = _broken_rows(observation)
-        if broken is None:
+        fresh = np.empty(len(observation), dtype=bool)
+        if _all_fresh(observation, last, sampled, steps, self.enabled and self.hold_stale, fresh):
             return observation, fresh
+        finite = np.isfinite(observation)
+        broken = ~finite.all(1)
+        self._log(~fresh & ~broken, steps, "sample repeats the last one: nothing learned")
         self._log(broken, steps, "observation not finite: last value held, nothing learned")
-        return np.where(np.isfinite(observation), observation, last), fresh & ~broken
+        return np.where(finite, observation, last), fresh
 
     def admit_view(self, measured: np.ndarray, seen: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """The observations to show the policy: those proposed, within the limit; the measured ones if not finite."""
-        if not self.enabled:
+        if not self.enabled or _all_near(measured, seen, self.seen_limit):
             return seen
-        broken = _broken_rows(seen)
-        if broken is not None:
-            self._log(broken, steps, "proposed observation not finite: the measured one shown")
-            seen = np.where(broken[:, None], measured, seen)
+        broken = ~np.isfinite(seen).all(1)
+        self._log(broken, steps, "proposed observation not finite: the measured one shown")
+        seen = np.where(broken[:, None], measured, seen)
         far = np.abs(seen - measured) > self.seen_limit
-        if far.any():
-            self._log(far.any(1), steps, "proposed observation beyond its limit: shrunk")
-            seen = np.where(far, measured + np.clip(seen - measured, -self.seen_limit, self.seen_limit), seen)
-        return seen
+        self._log(far.any(1), steps, "proposed observation beyond its limit: shrunk")
+        return np.where(far, measured + np.clip(seen - measured, -self.seen_limit, self.seen_limit), seen)
 
     def admit_action(
         self, own: np.ndarray, proposed: np.ndarray, last_sent: np.ndarray, steps: np.ndarray
     ) -> np.ndarray:
         """The action to send [N, A], before its bounds: the proposal within the authority around the policy's own."""
-        broken = _broken_rows(own)
-        if broken is not None:
-            self._log(broken, steps, "policy's action not finite: last action held")
-            own = np.where(broken[:, None], last_sent, own)
-        broken_proposal = _broken_rows(proposed)
-        if broken_proposal is not None:
-            self._log(broken_proposal, steps, "proposed action not finite: the policy's own sent")
-            proposed = np.where(broken_proposal[:, None], own, proposed)
-        if not self.enabled:
+        authority = self.authority if self.enabled else np.inf
+        if _all_near(own, proposed, authority):
             return proposed
-        far = np.abs(proposed - own) > self.authority
-        if far.any():
-            self._log(far.any(1), steps, "proposed action beyond its authority: shrunk")
-            proposed = own + np.clip(proposed - own, -self.authority, self.authority)
-        return proposed
+        broken = ~np.isfinite(own).all(1)
+        self._log(broken, steps, "policy's action not finite: last action held")
+        own = np.where(broken[:, None], last_sent, own)
+        broken = ~np.isfinite(proposed).all(1)
+        self._log(broken, steps, "proposed action not finite: the policy's own sent")
+        proposed = np.where(broken[:, None], own, proposed)
+        far = np.abs(proposed - own) > authority
+        self._log(far.any(1), steps, "proposed action beyond its authority: shrunk")
+        return np.where(far, own + np.clip(proposed - own, -authority, authority), proposed)
+
+    def permit(
+        self, saturated: np.ndarray, unsent: np.ndarray, activity: np.ndarray, steps: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+        """What a sample may teach: the last fields of `Transition`, saturated [N, A], excited [N], unwind [N], leak and
+        dead_zone.
+
+        Args:
+            saturated, unsent, activity: of the action before the sample (`bound_action`).
+            steps: [N] since the reset.
+        """
+        if not self.enabled:
+            return np.zeros_like(saturated), np.ones(len(steps), dtype=bool), np.zeros(len(steps)), 0.0, 0.0
+        excited, unwind = np.empty(len(steps), dtype=bool), np.empty(len(steps))
+        if _limits_learning(activity, unsent, self.excitation, self.unwind, excited, unwind):
+            self._log(~excited, steps, "commands at rest: what only moving ones tell is not learned")
+            self._log(unwind > 0.0, steps, "action beyond its bounds: integrals unwound")
+        return saturated if self.freeze else np.zeros_like(saturated), excited, unwind, self.leak, self.dead_zone
 
     def admit_state(self, before: State, after: State, steps: np.ndarray) -> State:
         """What the adapter may remember: rows whose new state is not finite are rolled back."""
         if not self.enabled or not after:
             return after
         changed = [values for key, values in after.items() if values is not before[key]]
-        numbers = [values.reshape(-1) for values in changed if values.dtype.kind == "f"]
-        if not numbers or _finite(np.concatenate(numbers)):
+        # Bytes are joined in a seventh of the time that arrays are.
+        numbers = [(values if values.dtype.char == "d" else values.astype(np.float64)).tobytes() for values in changed]
+        if all_finite(np.frombuffer(b"".join(numbers))):
             return after
-        found = [broken for broken in map(_broken_rows, changed) if broken is not None]
-        broken = np.logical_or.reduce(found)
+        broken = np.logical_or.reduce([~np.isfinite(values).reshape(len(steps), -1).all(1) for values in changed])
         self._log(broken, steps, "adapter's state not finite: rolled back to the last good one")
         return {key: choose_rows(broken, before[key], new) for key, new in after.items()}
 
-    def review(
-        self, learned: State, kept: State, worse: np.ndarray, loss: np.ndarray | None, steps: np.ndarray
-    ) -> tuple[State, State, np.ndarray]:
-        """What the adapter goes on with, the last state known to be good, and for how many steps [N] it has been worse.
+    def review(self, adapter: Adapter, state: State, worse: np.ndarray, steps: np.ndarray) -> tuple[State, np.ndarray]:
+        """The state that acts next, and for how many steps [N] what it learned has predicted worse than the shadow copy.
 
-        A state whose predictions are worse than without it, for `patience` steps, gives way to the last one kept while they
-        were not; that one is kept anew every `snapshot_every` steps.
+        The shadow is what was known when it was last good. Both are scored on every sample before anything is learned
+        from it. What was learned becomes the shadow, every `keep_every` steps, unless it predicts worse; after `patience`
+        steps in which it predicts worse by the margin it gives way to the shadow.
         """
-        if not self.enabled or loss is None:
-            return learned, kept, worse
-        bad = loss[:, 0] > loss[:, 1] + self.loss_margin
-        worse = np.where(bad, worse + 1, 0)
-        back = worse >= self.patience
-        if back.any():
-            self._log(back, steps, "adapter predicts worse than without it: rolled back to the last good state")
-            learned = {key: choose_rows(back, kept[key], new) for key, new in learned.items()}
-            worse = np.where(back, 0, worse)
-        keep = ~bad & (steps % self.snapshot_every == 0)
-        if keep.any():
-            kept = {key: choose_rows(keep, new, kept[key]) for key, new in learned.items()}
-        return learned, kept, worse
+        loss = adapter.loss(state) if self.enabled else None
+        if loss is None:
+            return state, worse
+        worse, keep, back = worse.copy(), np.empty(len(loss), dtype=bool), np.empty(len(loss), dtype=bool)
+        if _due(loss, steps, self.loss_margin, self.patience, self.keep_every, worse, keep, back):
+            if back.any():
+                self._log(back, steps, "adapter predicts worse than before: rolled back to the last good state")
+                state = adapter.restore(state, back)
+            state = adapter.keep(state, keep) if keep.any() else state
+        return state, worse
 
     def _log(self, rows: np.ndarray, steps: np.ndarray, reason: str) -> None:
-        self.events.extend(GuardEvent(int(steps[row]), int(row), reason) for row in np.flatnonzero(rows))
+        for row in map(int, np.flatnonzero(rows)):
+            step, known = int(steps[row]), self._open.get((row, reason))
+            if known is None or not 0 <= step - known.last <= _SAME_EVENT_STEPS:
+                known = self._open[row, reason] = GuardEvent(step, row, reason, step)
+                self.events.append(known)
+            elif step > known.last:
+                known.last, known.count = step, known.count + 1
 
 
-@njit(cache=True)
-def _finite(values: np.ndarray) -> bool:
-    for value in values:
+@kernel
+def bound_action(wish, last_sent, activity):  # type: ignore[no-untyped-def]
+    """What is sent of a wish [N, A], and what that says: sent [N, A] within [-1, 1]; saturated [N, A]; unsent [N], the most
+    that is missing of any action; activity [N], by how much the liveliest action changes per step, of late."""
+    sent, saturated = np.empty_like(wish), np.empty(wish.shape, dtype=np.bool_)
+    unsent, active = np.zeros(len(wish)), activity.copy()
+    for n in range(wish.shape[0]):
+        change = 0.0
+        for j in range(wish.shape[1]):
+            sent[n, j] = min(max(wish[n, j], -1.0), 1.0)
+            saturated[n, j] = abs(wish[n, j]) > 0.98
+            unsent[n] = max(unsent[n], abs(wish[n, j] - sent[n, j]))
+            change = max(change, abs(sent[n, j] - last_sent[n, j]))
+        active[n] += _ACTIVITY_RATE * (change - active[n])
+    return sent, saturated, unsent, active
+
+
+# At almost every step there is nothing to do, and one pass over the numbers says so. What is done otherwise may take its time.
+
+
+@kernel
+def all_finite(values):  # type: ignore[no-untyped-def]
+    """Whether every one of values [...] is."""
+    for value in values.flat:
         if not np.isfinite(value):
             return False
     return True
 
 
-def _broken_rows(values: np.ndarray) -> np.ndarray | None:
-    """Which rows [N] hold something that is not finite; None if none does."""
-    if values.dtype.kind != "f" or _finite(values.reshape(-1)):
-        return None
-    broken = ~np.isfinite(values).reshape(len(values), -1).all(1)
-    return broken if broken.any() else None
+@kernel
+def _all_near(expected, proposed, limit):  # type: ignore[no-untyped-def]
+    """Whether all of proposed [N, K] is finite and within the limit around expected [N, K]."""
+    for n in range(expected.shape[0]):
+        for k in range(expected.shape[1]):
+            distance = abs(proposed[n, k] - expected[n, k])
+            if not (np.isfinite(distance) and distance <= limit):
+                return False
+    return True
+
+
+@kernel
+def _all_fresh(observation, last, sampled, steps, hold_stale, fresh):  # type: ignore[no-untyped-def]
+    """Whether every row of observation [N, O] is finite and, where `sampled` says, no copy of the last one; fresh [N] is
+    written."""
+    everywhere = True
+    for n in range(observation.shape[0]):
+        stale, finite = hold_stale and len(sampled) > 0 and steps[n] > 0, True
+        for channel in sampled:
+            stale = stale and observation[n, channel] == last[n, channel]
+        for channel in range(observation.shape[1]):
+            finite = finite and np.isfinite(observation[n, channel])
+        fresh[n] = finite and not stale
+        everywhere = everywhere and fresh[n]
+    return everywhere
+
+
+@kernel
+def _limits_learning(activity, unsent, excitation, rate, excited, unwind):  # type: ignore[no-untyped-def]
+    """Whether any vehicle is not excited or unwinds; both [N] are written."""
+    anywhere = False
+    for n in range(activity.shape[0]):
+        excited[n], unwind[n] = activity[n] >= excitation, rate * unsent[n]
+        anywhere = anywhere or not excited[n] or unwind[n] > 0.0
+    return anywhere
+
+
+@kernel
+def _due(loss, steps, margin, patience, keep_every, worse, keep, back):  # type: ignore[no-untyped-def]
+    """For how long each row has been worse [N], which are to be kept [N], and which to go back [N], all written; whether any is."""
+    anywhere = False
+    for n in range(loss.shape[0]):
+        learned, shadow = loss[n, 0], loss[n, 2]
+        worse[n] = worse[n] + 1 if learned > shadow + margin else 0
+        back[n] = worse[n] >= patience
+        if back[n]:
+            worse[n] = 0
+        keep[n] = learned <= shadow and steps[n] % keep_every == 0
+        anywhere = anywhere or keep[n] or back[n]
+    return anywhere

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,8 +11,10 @@ from torch import nn
 
 from ...envs import make_batch
 from ...envs.signals import SignalReader
-from ...policies.deployed import DeployedPolicy
 from .nominal import RESPONSE_RANGE, NominalModel, disturbance_features
+
+if TYPE_CHECKING:
+    from ..controller import Policy
 
 HISTORY = 4
 """Commands the model looks back on: rotor lag and inner loop settle within 80 ms."""
@@ -26,7 +28,7 @@ _ASKED_LIMIT = 2 * RESPONSE_RANGE
 
 
 def fit_nominal_model(
-    policy: DeployedPolicy,
+    policy: Policy,
     env_id: str,
     env_kwargs: Mapping[str, Any],
     seed: int,
@@ -45,7 +47,7 @@ def fit_nominal_model(
         env_id: environment it was trained in, without shifts.
         env_kwargs: constructor arguments; with the sensor noise off, the model learns the plant and not the sensors.
         seed: of the flights and of the fit; the same seed gives the same model.
-        simulations: flown together.
+        simulations: flown together; twice as many for the response.
         steps: control steps of each.
         iterations: of Adam, 2048 samples each.
     """
@@ -57,12 +59,12 @@ def fit_nominal_model(
     plant = {"id": env.id, "kwargs": env.kwargs}
     model = NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors, plant)
     if errors:
-        tensors["response"] = _response(policy, model, env_id, env_kwargs, seed)
+        tensors["response"] = _response(policy, model, env_id, env_kwargs, seed, 2 * simulations)
     return NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors, plant)
 
 
 def _fly(
-    policy: DeployedPolicy, env_id: str, env_kwargs: Mapping[str, Any], seed: int, n: int, steps: int
+    policy: Policy, env_id: str, env_kwargs: Mapping[str, Any], seed: int, n: int, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     env = make_batch(env_id, n, seed=seed, **env_kwargs)
     rng = np.random.default_rng(seed)
@@ -136,13 +138,12 @@ def _fit(inputs: np.ndarray, targets: np.ndarray, seed: int, iterations: int) ->
 
 
 def _response(
-    policy: DeployedPolicy, model: NominalModel, env_id: str, env_kwargs: Mapping[str, Any], seed: int
+    policy: Policy, model: NominalModel, env_id: str, env_kwargs: Mapping[str, Any], seed: int, n: int
 ) -> np.ndarray:
     """Least squares of the acceleration to ask for, on `disturbance_features` of the push that it answers.
 
     It is found by integral action on the true tracking error, so it is read where it will be used: at no error.
     """
-    n = 512
     rng = np.random.default_rng(seed)
     tracked = len(model.reader.error_index)
     env = make_batch(env_id, n, seed=seed, **env_kwargs)

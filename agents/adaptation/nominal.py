@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
-from numba import njit
 
 from ...envs.signals import SignalReader, Signals
+from ...policies.kernels.arithmetic import INPUT_TILE, copy, linear, pack_linear, tanh_all
 from ..files import write_atomically
+from .compiled import helper, kernel
+from .encoder import HistoryEncoder
 
 FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE = "nominal.json", "nominal.safetensors"
@@ -45,6 +47,7 @@ class NominalModel:
             deviation of what the model leaves unexplained), response [F, E] (`response`). I = R + C + K A.
         env: whose model this is, its `id` and all its `kwargs` (JSON values): what a compensator made for one vehicle
             reads the vehicle from. None where the model was fitted elsewhere.
+        encoder: what the adapter `history` estimates disturbances with; None where none was trained.
 
     Raises:
         ValueError: a tensor is missing, not finite or has the wrong shape.
@@ -58,8 +61,9 @@ class NominalModel:
         history: int,
         tensors: Mapping[str, np.ndarray],
         env: Mapping[str, Any] | None = None,
+        encoder: HistoryEncoder | None = None,
     ) -> None:
-        self.env = None if env is None else dict(env)
+        self.env, self.encoder = None if env is None else dict(env), encoder
         self.observation_names, self.signals = tuple(observation_names), signals
         self.dt, self.history = dt, history
         self.reader = SignalReader(observation_names, signals)
@@ -71,29 +75,20 @@ class NominalModel:
         self.acceleration_sd = self.tensors["out_scale"]
         self.residual_sd = self.tensors["residual"]
         previews = self.reader.preview_index
-        self._asked_index = np.array([index for _, index in previews] or [self.reader.error_index], dtype=np.int64)
-        self._asked_share = np.array([0.5 * ahead**2 for ahead, _ in previews] or [-ERROR_PER_ACCELERATION])
-        t = self.tensors
-        # Scales folded into the weights: one multiplication less a step.
-        self._network = (
-            t["w1"] / t["in_scale"][:, None],
-            t["b1"],
-            t["w2"],
-            t["b2"],
-            t["w3"] * t["out_scale"],
-            t["b3"] * t["out_scale"] + t["out_mean"],
-            t["skip"] / t["in_scale"][:, None] * t["out_scale"],
-        )
+        asked_index = np.array([index for _, index in previews] or [self.reader.error_index], dtype=np.int64)
+        asked_share = np.array([0.5 * ahead**2 for ahead, _ in previews] or [-ERROR_PER_ACCELERATION])
+        self.network = tuple(_network(self.tensors, history, self.reader))
+        """What kernels compute it from, a `Network`."""
+        self.policy_response = tuple(Response(self.tensors["response"], asked_index, asked_share))
+        """What kernels ask the policy by, a `Response`."""
 
     def accelerations(self, inputs: np.ndarray) -> np.ndarray:
         """Nominal accelerations [N, R] for inputs [N, I], as `self.reader.inputs` arranges them."""
-        return _accelerations(np.ascontiguousarray(inputs, dtype=np.float64), *self._network)
+        return _accelerations(self.network, np.ascontiguousarray(inputs, dtype=np.float64))
 
     def input_gain(self, inputs: np.ndarray) -> np.ndarray:
         """B = sum over k of d accelerations / d command(t - k), [N, R, A]: the gain of a command that stays."""
-        return _input_gain(
-            np.ascontiguousarray(inputs, dtype=np.float64), *self._network, self.history, self.reader.actions
-        )
+        return _input_gain(self.network, np.ascontiguousarray(inputs, dtype=np.float64))
 
     def asked(self, observation: np.ndarray, acceleration: np.ndarray) -> np.ndarray:
         """Observations [N, O] that ask the policy for an additional `acceleration` [N, E] of its tracked rates, m/s².
@@ -103,16 +98,16 @@ class NominalModel:
         smaller by ERROR_PER_ACCELERATION.
         """
         shown = observation.astype(np.float64)
-        _ask(acceleration, self._asked_index, self._asked_share, shown)
+        _asked(self.policy_response, acceleration, shown)
         return shown
 
     def response(self, d: np.ndarray) -> np.ndarray:
         """The acceleration [N, E] to ask for (`asked`) so that the policy holds its reference against a constant
         disturbance d [N, E] of its tracked rates; beyond RESPONSE_RANGE the direction is kept and the strength cut."""
-        return _response(np.ascontiguousarray(d, dtype=np.float64), self.tensors["response"], RESPONSE_RANGE)
+        return _response(self.policy_response, np.ascontiguousarray(d, dtype=np.float64))
 
     def save(self, folder: Path) -> None:
-        """Write nominal.json and nominal.safetensors into `folder`."""
+        """Write nominal.json and nominal.safetensors into `folder`, and the encoder's files if there is one."""
         config = {
             "format": FORMAT,
             "observation_names": self.observation_names,
@@ -129,10 +124,12 @@ class NominalModel:
         }
         write_atomically(folder / WEIGHTS_FILE, safetensors.numpy.save(dict(self.tensors)))
         write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=1) + "\n").encode())
+        if self.encoder is not None:
+            self.encoder.save(folder)
 
     @staticmethod
     def load(folder: Path) -> NominalModel:
-        """The model that `save` wrote.
+        """The model that `save` wrote, with its encoder where there is one.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -141,6 +138,7 @@ class NominalModel:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name} is missing: train the run again, or copy it whole.")
+        encoder = HistoryEncoder.load(folder)
         try:
             config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
             tensors = safetensors.numpy.load((folder / WEIGHTS_FILE).read_bytes())
@@ -154,9 +152,8 @@ class NominalModel:
             )
             if config["format"] != FORMAT:
                 raise ValueError(f"format {config['format']}, this version reads {FORMAT}")
-            return NominalModel(
-                config["observation_names"], signals, config["dt"], config["history"], tensors, config.get("env")
-            )
+            names, env = config["observation_names"], config.get("env")
+            return NominalModel(names, signals, config["dt"], config["history"], tensors, env, encoder)
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             raise ValueError(f"the nominal model in {folder} cannot be read ({error}): copy the run again.") from error
 
@@ -187,90 +184,188 @@ def _validated(tensors: Mapping[str, np.ndarray], inputs: int, rates: int, error
     return {name: np.ascontiguousarray(tensors[name], dtype=np.float64) for name in shapes}
 
 
-@njit(cache=True)
-def _ask(acceleration, index, share, shown):  # type: ignore[no-untyped-def]
-    for n in range(shown.shape[0]):
-        for k in range(index.shape[0]):
-            for i in range(index.shape[1]):
-                shown[n, index[k, i]] += share[k] * acceleration[n, i]
+class Network(NamedTuple):
+    """The network as kernels read it, scales folded into its weights, in linear maps of `pack_linear`.
+
+    weights: [H, I], [H, H] and [R, H + I], the last one of the second layer and the inputs. What a command that stays does:
+    held [A, H] to the first layer; from there on slopes, [H, H] and [R, H + A], the last one of the second layer and which
+    command it is. rate_matrix [O, R] and context_index [C] read observations; history is K.
+
+    Kernels take it, and other groups of constants, as a plain tuple, which numba reads in half the time of a named one, and
+    name it themselves.
+    """
+
+    weights: np.ndarray
+    slopes: np.ndarray
+    held: np.ndarray
+    rate_matrix: np.ndarray
+    context_index: np.ndarray
+    inputs: int
+    hidden: int
+    rates: int
+    history: int
 
 
-@njit(cache=True)
-def _response(d, table, strongest):  # type: ignore[no-untyped-def]
-    """`disturbance_features` of d, cut to the strength `strongest`, times table [F, E]."""
-    axes = d.shape[1]
-    out = np.zeros((d.shape[0], table.shape[1]))
-    for n in range(d.shape[0]):
-        share = min(1.0, strongest / max(np.sqrt((d[n] ** 2).sum()), 1e-9))
-        row = axes
-        for i in range(axes):
-            for e in range(table.shape[1]):
-                out[n, e] += share * d[n, i] * table[i, e]
-            for j in range(i, axes):
-                for e in range(table.shape[1]):
-                    out[n, e] += share**2 * d[n, i] * d[n, j] * table[row, e]
-                row += 1
-    return out
+def _network(t: Mapping[str, np.ndarray], history: int, reader: SignalReader) -> Network:
+    """The network of the tensors of a `NominalModel`."""
+    w1, w2, w3 = (t["w1"] / t["in_scale"][:, None]).T, t["w2"].T, (t["w3"] * t["out_scale"]).T
+    skip = (t["skip"] / t["in_scale"][:, None] * t["out_scale"]).T
+    held, skip_held = (
+        w[:, -history * reader.actions :].reshape(len(w), history, reader.actions).sum(1) for w in (w1, skip)
+    )
+    b3 = t["b3"] * t["out_scale"] + t["out_mean"]
+    maps = (w1, t["b1"]), (w2, t["b2"]), (np.hstack([w3, skip]), b3)
+    slopes = (w2, np.zeros_like(t["b2"])), (np.hstack([w3, skip_held]), np.zeros_like(b3))
+    return Network(
+        weights=np.concatenate([pack_linear(*each) for each in maps]),
+        slopes=np.concatenate([pack_linear(*each) for each in slopes]),
+        held=np.ascontiguousarray(held.T),
+        rate_matrix=reader.rate_matrix,
+        context_index=reader.context_index,
+        inputs=w1.shape[1],
+        hidden=len(w1),
+        rates=len(w3),
+        history=history,
+    )
 
 
-@njit(cache=True)
-def _forward(z, w1, b1, w2, b2, w3, b3, skip, first, second, y):  # type: ignore[no-untyped-def]
-    for j in range(b1.shape[0]):
-        first[j] = b1[j]
-    for i in range(z.shape[0]):
-        for j in range(b1.shape[0]):
-            first[j] += z[i] * w1[i, j]
-    for j in range(b1.shape[0]):
-        first[j] = np.tanh(first[j])
-        second[j] = b2[j]
-    for i in range(b1.shape[0]):
-        for j in range(b2.shape[0]):
-            second[j] += first[i] * w2[i, j]
-    for j in range(b2.shape[0]):
-        second[j] = np.tanh(second[j])
-    for r in range(b3.shape[0]):
-        y[r] = b3[r]
-    for i in range(b2.shape[0]):
-        for r in range(b3.shape[0]):
-            y[r] += second[i] * w3[i, r]
-    for i in range(z.shape[0]):
-        for r in range(b3.shape[0]):
-            y[r] += z[i] * skip[i, r]
+class Response(NamedTuple):
+    """How the policy is asked for accelerations: table [F, E] is the tensor `response`; a unit of acceleration adds share [K]
+    to the channels [K, E]."""
+
+    table: np.ndarray
+    channels: np.ndarray
+    share: np.ndarray
 
 
-@njit(cache=True)
-def _accelerations(inputs, w1, b1, w2, b2, w3, b3, skip):  # type: ignore[no-untyped-def]
-    first, second = np.empty_like(b1), np.empty_like(b2)
-    out = np.empty((inputs.shape[0], b3.shape[0]))
-    for n in range(inputs.shape[0]):
-        _forward(inputs[n], w1, b1, w2, b2, w3, b3, skip, first, second, out[n])
-    return out
+@helper
+def ask(policy, acceleration, shown):  # type: ignore[no-untyped-def]
+    """`NominalModel.asked`, of one vehicle: shown [O] is written."""
+    for k in range(policy.channels.shape[0]):
+        for i in range(policy.channels.shape[1]):
+            shown[policy.channels[k, i]] += policy.share[k] * acceleration[i]
 
 
-@njit(cache=True)
-def _input_gain(inputs, w1, b1, w2, b2, w3, b3, skip, history, actions):  # type: ignore[no-untyped-def]
-    hidden, rates = b1.shape[0], b3.shape[0]
-    first, second, y = np.empty(hidden), np.empty(hidden), np.empty(rates)
-    d_first, d_second = np.empty(hidden), np.empty(hidden)
-    out = np.zeros((inputs.shape[0], rates, actions))
-    offset = inputs.shape[1] - history * actions
-    for n in range(inputs.shape[0]):
-        _forward(inputs[n], w1, b1, w2, b2, w3, b3, skip, first, second, y)
+@helper
+def respond(policy, d, asked):  # type: ignore[no-untyped-def]
+    """`NominalModel.response`, of one vehicle: `disturbance_features` of d [E], cut, times the table; asked [E] is written."""
+    axes, square = d.shape[0], 0.0
+    for i in range(axes):
+        asked[i] = 0.0
+        square += d[i] * d[i]
+    share = min(1.0, RESPONSE_RANGE / max(np.sqrt(square), 1e-9))
+    row = axes
+    for i in range(axes):
+        for e in range(axes):
+            asked[e] += share * d[i] * policy.table[i, e]
+        for j in range(i, axes):
+            for e in range(axes):
+                asked[e] += share**2 * d[i] * d[j] * policy.table[row, e]
+            row += 1
+
+
+@helper
+def read(network, observation, rates, context):  # type: ignore[no-untyped-def]
+    """Rates [R] and context [C] of an observation [O]."""
+    for i in range(rates.shape[0]):
+        total = 0.0
+        for channel in range(observation.shape[0]):
+            total += observation[channel] * network.rate_matrix[channel, i]
+        rates[i] = total
+    for i in range(context.shape[0]):
+        context[i] = observation[network.context_index[i]]
+
+
+@helper
+def take_in(action, commands):  # type: ignore[no-untyped-def]
+    """Commands [K or more, A], newest first, with one more."""
+    for lag in range(commands.shape[0] - 1, 0, -1):
+        for a in range(commands.shape[1]):
+            commands[lag, a] = commands[lag - 1, a]
+    copy(action, commands[0])
+
+
+@helper
+def arrange(network, rates, context, commands, delay, z):  # type: ignore[no-untyped-def]
+    """Inputs z[:I]: rates [R], context [C] and the commands [K + delay or more, A] of `delay` periods ago."""
+    head, tail, actions = rates.shape[0], rates.shape[0] + context.shape[0], commands.shape[1]
+    copy(rates, z)
+    copy(context, z[head:])
+    for lag in range(network.history):
         for a in range(actions):
-            d_first[:] = 0.0
-            d_second[:] = 0.0
-            for k in range(history):
-                i = offset + k * actions + a
-                for j in range(hidden):
-                    d_first[j] += w1[i, j]
-                for r in range(rates):
-                    out[n, r, a] += skip[i, r]
-            for i in range(hidden):
-                slope = d_first[i] * (1.0 - first[i] * first[i])
-                for j in range(hidden):
-                    d_second[j] += slope * w2[i, j]
-            for i in range(hidden):
-                slope = d_second[i] * (1.0 - second[i] * second[i])
-                for r in range(rates):
-                    out[n, r, a] += slope * w3[i, r]
+            z[tail + lag * actions + a] = commands[delay + lag, a]
+
+
+@helper
+def room(network):  # type: ignore[no-untyped-def]
+    """A buffer for the inputs or for any layer of the network, with their padding."""
+    return np.empty(network.hidden + network.inputs + INPUT_TILE)
+
+
+@helper
+def forward(network, z, first, second, f):  # type: ignore[no-untyped-def]
+    """Accelerations f[:R] for inputs z[:I]; leaves the layers in first[:H] and second[:H]. All are a `room`."""
+    inputs, hidden = network.inputs, network.hidden
+    at = linear(network.weights, 0, z, inputs, first, hidden)
+    tanh_all(first[:hidden])
+    at = linear(network.weights, at, first, hidden, second, hidden)
+    tanh_all(second[:hidden])
+    copy(z[:inputs], second[hidden:])
+    linear(network.weights, at, second, hidden + inputs, f, network.rates)
+
+
+@helper
+def differentiate(network, first, second, change, work, gain):  # type: ignore[no-untyped-def]
+    """`NominalModel.input_gain` of one vehicle, gain [R, A], where `forward` has left its layers; change and work are a `room`."""
+    hidden, actions = network.hidden, gain.shape[1]
+    for a in range(actions):
+        for j in range(hidden):
+            change[j] = network.held[a, j] * (1.0 - first[j] * first[j])
+        at = linear(network.slopes, 0, change, hidden, work, hidden)
+        for j in range(hidden):
+            work[j] *= 1.0 - second[j] * second[j]
+        for b in range(actions):
+            work[hidden + b] = 1.0 if b == a else 0.0
+        linear(network.slopes, at, work, hidden + actions, change, network.rates)
+        for r in range(network.rates):
+            gain[r, a] = change[r]
+
+
+@kernel
+def _accelerations(network, inputs):  # type: ignore[no-untyped-def]
+    network = Network(*network)
+    z, first, second, f = room(network), room(network), room(network), room(network)
+    out = np.empty((inputs.shape[0], network.rates))
+    for n in range(inputs.shape[0]):
+        copy(inputs[n], z)
+        forward(network, z, first, second, f)
+        copy(f[: network.rates], out[n])
+    return out
+
+
+@kernel
+def _input_gain(network, inputs):  # type: ignore[no-untyped-def]
+    network = Network(*network)
+    z, first, second, f = room(network), room(network), room(network), room(network)
+    out = np.empty((inputs.shape[0], network.rates, network.held.shape[0]))
+    for n in range(inputs.shape[0]):
+        copy(inputs[n], z)
+        forward(network, z, first, second, f)
+        differentiate(network, first, second, z, f, out[n])
+    return out
+
+
+@kernel
+def _asked(policy, acceleration, shown):  # type: ignore[no-untyped-def]
+    policy = Response(*policy)
+    for n in range(shown.shape[0]):
+        ask(policy, acceleration[n], shown[n])
+
+
+@kernel
+def _response(policy, d):  # type: ignore[no-untyped-def]
+    policy = Response(*policy)
+    out = np.empty_like(d)
+    for n in range(d.shape[0]):
+        respond(policy, d[n], out[n])
     return out

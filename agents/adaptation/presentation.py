@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import NamedTuple
 
+import numpy as np
+
+from .compiled import helper, kernel
 from .nominal import NominalModel
 
 
@@ -21,50 +23,89 @@ class Presentation:
     """
 
     def __init__(self, nominal: NominalModel, delays: int) -> None:
-        names = list(nominal.observation_names)
-        self.reader = nominal.reader
-        self._own = np.array([names.index(channels[0]) for channels in nominal.signals.rates.values()])
-        tracked = [list(nominal.signals.rates.values())[i] for i in self.reader.tracked_rate]
-        self._moving = bool(nominal.reader.preview_index) and all(len(channels) == 2 for channels in tracked)
-        if self._moving:
-            self._reference_rate = np.array([names.index(channels[1]) for channels in tracked])
-            ahead = np.array([seconds for seconds, _ in self.reader.preview_index])
-            self._step = np.stack([_moved_on(ahead, k * nominal.dt) for k in range(delays)])
+        names, reader = list(nominal.observation_names), nominal.reader
+        rates = list(nominal.signals.rates.values())
+        tracked = [rates[i] for i in reader.tracked_rate]
+        moving = bool(reader.preview_index) and all(len(channels) == 2 for channels in tracked)
+        ahead = np.array([seconds for seconds, _ in reader.preview_index])
+        self._channels = tuple(
+            Channels(
+                reader.rate_matrix,
+                np.array([names.index(channels[0]) for channels in rates]),
+                reader.context_index,
+                reader.tracked_rate,
+                reader.error_index,
+                np.array([names.index(channels[1]) for channels in tracked] if moving else [], dtype=np.int64),
+                np.array([index for _, index in reader.preview_index], dtype=np.int64).reshape(-1, len(tracked)),
+                np.array([_moved_on(ahead, k * nominal.dt) if moving else np.zeros((0, 0)) for k in range(delays)]),
+            )
+        )
 
     def show(
         self, observation: np.ndarray, rates: np.ndarray, context: np.ndarray, travel: np.ndarray, delay: np.ndarray
     ) -> np.ndarray:
         """Observations [N, O] float64 of the state rates [N, R], context [N, C], travel [N, R] away from the sample seen,
         `delay` [N] periods ahead."""
-        reader = self.reader
         shown = observation.astype(np.float64)
-        gained = rates - reader.rates(observation)
-        _write(gained, self._own, context, reader.context_index, travel, reader.tracked_rate, reader.error_index, shown)
-        if self._moving and delay.any():
-            self._move_reference(shown, observation, delay)
+        _show(self._channels, rates, context, travel, delay, shown)
         return shown
 
-    def _move_reference(self, shown: np.ndarray, observation: np.ndarray, delay: np.ndarray) -> None:
-        reader = self.reader
-        known = [observation[:, self._reference_rate], *(observation[:, index] for _, index in reader.preview_index)]
-        moved = np.einsum("nij,jne->ine", self._step[delay], np.array(known, dtype=np.float64))
-        shown[:, reader.error_index] -= moved[0]
-        gained = moved[1] - known[0]
-        shown[:, self._reference_rate] += gained
-        shown[:, self._own[reader.tracked_rate]] -= gained
-        for (_, index), values in zip(reader.preview_index, moved[2:], strict=True):
-            shown[:, index] = values
+
+class Channels(NamedTuple):
+    """Where an observation shows what: rate_matrix [O, R]; own [R], the vehicle's part of each rate; context [C]; of the
+    tracked rates, which they are [E], the error [E], the reference's part [E] (none where it is not known to move) and its
+    preview [K, E]; step [L, 2 + K, 1 + K] moves the reference on (`_moved_on`)."""
+
+    rate_matrix: np.ndarray
+    own: np.ndarray
+    context: np.ndarray
+    tracked: np.ndarray
+    error: np.ndarray
+    reference: np.ndarray
+    preview: np.ndarray
+    step: np.ndarray
 
 
-@njit(cache=True)
-def _write(gained, own, context, context_index, travel, tracked, error_index, shown):  # type: ignore[no-untyped-def]
+@kernel
+def _show(c, rates, context, travel, delay, shown):  # type: ignore[no-untyped-def]
+    """`Presentation.show`: shown [N, O] comes as the observation and is written."""
+    c = Channels(*c)
+    previews, measured = c.preview.shape[0], np.empty(rates.shape[1])
+    known = np.empty((c.reference.shape[0], 1 + previews))
     for n in range(shown.shape[0]):
-        for i in range(own.shape[0]):
-            shown[n, own[i]] += gained[n, i]
-        for i in range(context_index.shape[0]):
-            shown[n, context_index[i]] = context[n, i]
-        for i in range(tracked.shape[0]):
-            shown[n, error_index[i]] += travel[n, tracked[i]]
+        for i in range(rates.shape[1]):
+            measured[i] = 0.0
+            for channel in range(shown.shape[1]):
+                measured[i] += shown[n, channel] * c.rate_matrix[channel, i]
+        for e in range(c.reference.shape[0]):
+            known[e, 0] = shown[n, c.reference[e]]
+            for p in range(previews):
+                known[e, 1 + p] = shown[n, c.preview[p, e]]
+        for i in range(rates.shape[1]):
+            shown[n, c.own[i]] += rates[n, i] - measured[i]
+        for i in range(context.shape[1]):
+            shown[n, c.context[i]] = context[n, i]
+        for e in range(c.error.shape[0]):
+            shown[n, c.error[e]] += travel[n, c.tracked[e]]
+        if delay[n] > 0:
+            for e in range(c.reference.shape[0]):
+                _move_reference(c, c.step[delay[n]], known[e], e, shown[n])
+
+
+@helper
+def _move_reference(c, step, known, e, shown):  # type: ignore[no-untyped-def]
+    """Of one axis e: known [1 + K] holds the reference's velocity and preview, moved on by step [2 + K, 1 + K]."""
+    for row in range(step.shape[0]):
+        moved = 0.0
+        for j in range(step.shape[1]):
+            moved += step[row, j] * known[j]
+        if row == 0:
+            shown[c.error[e]] -= moved
+        elif row == 1:
+            shown[c.reference[e]] += moved - known[0]
+            shown[c.own[c.tracked[e]]] -= moved - known[0]
+        else:
+            shown[c.preview[row - 2, e]] = moved
 
 
 def _moved_on(ahead: np.ndarray, s: float) -> np.ndarray:

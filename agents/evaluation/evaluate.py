@@ -114,9 +114,9 @@ def check(runs: Sequence[Run], adapters: Sequence[str], scenarios: Sequence[Scen
 
 
 def _base_kind(runs: Sequence[Run]) -> str:
-    """The kind of runs that all others are compared with: the nominal ones where there are any."""
-    kinds = [run.kind for run in runs]
-    return RANDOMISED if RANDOMISED in kinds and NOMINAL not in kinds else NOMINAL
+    """The kind of runs that all others are compared with: the nominal ones where there are any; never an oracle."""
+    kinds = [run.kind for run in runs if run.kind != ORACLE]
+    return next((kind for kind in (NOMINAL, RANDOMISED, *kinds) if kind in kinds), NOMINAL)
 
 
 def _check(runs: Sequence[Run], base: str, scenarios: Sequence[Scenario]) -> None:

@@ -18,6 +18,11 @@ _Q1, _Q2 = np.float32(0.46714342438152595), np.float32(0.02587698760806258)
 _Q3, _Q4 = np.float32(0.0003285637068828496), np.float32(7.776570337453365e-07)
 _ONE, _HALF = np.float32(1.0), np.float32(0.5)
 
+# Lambert's continued fraction of tanh up to its seventh power, x (1 + ...) / (1 + ...) of x^2: to the last bit where |x| < 2/3.
+_L0, _L1, _L2 = 17325.0 / 135135.0, 378.0 / 135135.0, 1.0 / 135135.0
+_M0, _M1, _M2 = 62370.0 / 135135.0, 3150.0 / 135135.0, 28.0 / 135135.0
+_LAMBERT_LIMIT = 20.0
+
 # OpenBLAS computes a product of up to so many multiplications on the calling thread.
 _ONE_THREAD = 1 << 18
 
@@ -26,7 +31,7 @@ INPUT_TILE, OUTPUT_TILE = 32, 4
 
 
 def tanh(x):
-    """tanh: float32 to 4e-7 by a rational function that vectorises, float64 exactly."""
+    """tanh: float32 to 4e-7 by a rational function that vectorises, float64 to 2e-15 by one of x / 32, doubled five times."""
     return math.tanh(x)
 
 
@@ -41,8 +46,24 @@ if numba is not None:
 
     @overload(tanh, inline="always")
     def _tanh(x):
+        def lambert(x):
+            # comparisons written so that NaN passes through
+            x = -_LAMBERT_LIMIT if x < -_LAMBERT_LIMIT else x  # noqa: FURB136
+            x = _LAMBERT_LIMIT if x > _LAMBERT_LIMIT else x  # noqa: FURB136
+            y = 0.03125 * x
+            u = y * y
+            p = y * (((_L2 * u + _L1) * u + _L0) * u + 1.0)
+            q = ((_M2 * u + _M1) * u + _M0) * u + 1.0
+            # tanh 2y = 2pq / (p^2 + q^2) where tanh y = p / q: one division in the end
+            p, q = 2.0 * p * q, p * p + q * q
+            p, q = 2.0 * p * q, p * p + q * q
+            p, q = 2.0 * p * q, p * p + q * q
+            p, q = 2.0 * p * q, p * p + q * q
+            p, q = 2.0 * p * q, p * p + q * q
+            return p / q
+
         if x != types.float32:
-            return lambda x: math.tanh(x)
+            return lambert
 
         def rational(x):
             # comparisons written so that NaN passes through

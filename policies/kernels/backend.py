@@ -44,7 +44,15 @@ def _find_numba() -> tuple[Any, str]:
 
 
 numba, _TROUBLE = _find_numba()
-_HELPERS = hashlib.sha256(Path(__file__).with_name("arithmetic.py").read_bytes()).digest()
+
+
+def stamp(*files: Path) -> bytes:
+    """A hash of what files hold."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
+
+
+HELPERS = stamp(Path(__file__).with_name("arithmetic.py"))
+"""Of the helpers that the kernels of this folder share."""
 
 
 def helper(function: Callable[..., Any]) -> Any:
@@ -52,15 +60,16 @@ def helper(function: Callable[..., Any]) -> Any:
     return function if numba is None else numba.njit(**_OPTIONS)(function)
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """A function that Python calls; its compiled code is kept on disk for later processes."""
+def kernel(function: Callable[..., Any], helpers: bytes = HELPERS) -> Any:
+    """A function that Python calls; its compiled code is kept on disk for later processes, until `helpers` (the `stamp` of the
+    files with the helpers that it calls) changes."""
     if numba is None:
         return function
     compiled = numba.njit(cache=True, **_OPTIONS)(function)
     # What is kept is valid while the file of the kernel is unchanged, says numba; here, that of its helpers as well. The
     # attribute is private: a numba that lacks it serves everyone but who edits the helpers.
     with suppress(AttributeError):
-        compiled._cache._cache_file._source_stamp += _HELPERS
+        compiled._cache._cache_file._source_stamp += helpers
     return compiled
 
 

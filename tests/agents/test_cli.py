@@ -6,17 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from stable_baselines3 import A2C
+from stable_baselines3.common.vec_env import VecNormalize
 
 import undrift
 import undrift.envs
-from undrift.agents import cli
+from undrift.agents import cli, make_vec_env, peers
 from undrift.agents.episode import Episode
+from undrift.agents.film import FilmUnavailable
 from undrift.agents.run import Run
 from undrift.envs import SCHEDULES, SHIFTS, Abrupt, Always, Cyclic, MotorLoss, Scenario, Wind
 
@@ -47,7 +51,7 @@ finally:
 """
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert "imported: set()" in answer.stdout
-    for command in ("train", "evaluate", "oracle", "render", "demo", "doctor"):
+    for command in ("train", "import", "evaluate", "oracle", "render", "neurons", "watch", "demo", "doctor"):
         assert command in answer.stdout
 
 
@@ -60,11 +64,15 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("train", "--env", "Submarine"), "DroneTrack"),
         (("train", "--seed", "100"), "0 to 99"),
+        (("train", "--with-adapter", "auto"), "--from reference"),
+        (("train", "--from", "reference", "--with-adapter", "magic"), "the adapters are: frozen"),
+        (("train", "--env", "DroneHover", "--from", "reference"), "was trained on undrift/DroneTrack-v0"),
         (("evaluate", "reference", "--seed", "1000"), "from 10000 on"),
         (("oracle", "absent", "--shift", "wind"), "reference"),
         (("oracle", "reference", "--shift", "meteor"), "payload, push,"),
+        (("import", "absent.zip"), "absent.zip"),
         (("evaluate", "absent"), "reference"),
-        (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, l1, observer, drone, auto"),
+        (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, l1, observer, drone, history, auto"),
         (("evaluate", "reference", "--shift", "meteor"), "payload, push,"),
         (("evaluate", "reference", "--shift", "wind:colour=1"), "speed"),
         (("evaluate", "reference", "--shift", "wind:8"), "wind:speed=8"),
@@ -75,13 +83,18 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (("evaluate", "reference", "--suite", "drone-core", "--shift", "wind"), "not both"),
         (("evaluate", "reference", "--suite", "car-core"), "CarTrack"),
         (("render", "absent.npz"), "absent.npz"),
+        (("render",), "--run"),
+        (("render", "--run", "reference", "--scenario", "meteor"), "payload, push,"),
+        (("render", "a.npz", "--size", "4k"), "480p, 540p, 720p"),
+        (("neurons", "absent"), "reference"),
+        (("neurons", "reference", "absent.npz"), "absent.npz"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_wrong_word_is_one_line_that_says_what_is_right(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...], explanation: str
 ) -> None:
-    out = ("--out", tmp_path / "out.mp4" if words[0] == "render" else tmp_path / "out")
+    out = ("--out", tmp_path / {"render": "out.mp4", "neurons": "out.png"}.get(words[0], "out"))
     code, _, errors = run_cli(capsys, *words, *out)
     assert code == 2
     assert errors.count("\n") == 1 and errors.startswith("error: ")
@@ -105,6 +118,72 @@ def test_a_damaged_episode_is_one_line(capsys: pytest.CaptureFixture[str], tmp_p
     assert code == 2
     assert errors.count("\n") == 1 and "episode.npz" in errors
     assert not (tmp_path / "film.mp4").exists()
+
+
+def test_a_run_is_flown_and_filmed_and_its_network_looked_into(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    flight = ("--scenario", "wind@pulse:at=0.5,duration=1", "--seed", "100")
+    code, output, errors = run_cli(
+        capsys, "render", "--run", "reference", *flight, "--out", tmp_path / "f.png", "--inside", "reference"
+    )
+    if "OpenGL" in errors:
+        pytest.skip(errors)
+    assert code == 0 and str(tmp_path / "f.png") in output
+    episodes = sorted((tmp_path / "f-episodes").rglob("*.npz"))
+    assert sorted(Episode.load(path).meta["adapter"] for path in episodes) == ["auto", "frozen"]
+    code, output, _ = run_cli(capsys, "neurons", "reference", episodes[0], "--out", tmp_path / "neurons.png")
+    assert code == 0 and str(tmp_path / "neurons.png") in output
+    pictures = [tmp_path / name for name in ("f.png", "neurons.png")]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_where_nothing_can_be_drawn_the_episodes_are_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FilmUnavailable("no film: apt-get install libegl1")
+
+    monkeypatch.setattr("undrift.agents.film.writer.render", refuse)
+    hover = ("--run", "runs/reference-hover-s0", "--scenario", "no shift", "--adapter", "frozen")
+    code, _, errors = run_cli(capsys, "render", *hover, "--out", tmp_path / "film.mp4")
+    (episode,) = (tmp_path / "film-episodes").rglob("*.npz")
+    assert code == 2 and "apt-get install libegl1" in errors and str(episode) in errors
+    assert Episode.load(episode).meta["seed"] == 20_000
+
+
+def test_a_scenario_of_a_suite_is_found_by_its_name() -> None:
+    assert cli.parse_scenario("payload +30 %", "DroneTrack", 5.0).family == "payload"
+    assert cli.parse_scenario("no shift", "DroneTrack", 5.0).shifts == ()
+    assert cli.parse_scenario("wind:speed=6", "undrift/DroneTrack-v0", 2.0).shifts == (
+        Wind(speed=6, schedule=Abrupt(2.0)),
+    )
+
+
+def test_watching_without_a_display_is_one_line_that_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, _, errors = run_cli(capsys, "watch", "reference")
+    if sys.platform == "linux":
+        assert code == 2 and errors.count("\n") == 1 and "undrift render --run" in errors
+
+
+def test_a_policy_of_sb3_is_made_a_run_by_one_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rough = partial(peers.fit_nominal_model, simulations=4, steps=20, iterations=5)
+    monkeypatch.setattr(peers, "fit_nominal_model", rough)
+    env = VecNormalize(make_vec_env("DroneHover", 2, seed=0))
+    A2C("MlpPolicy", env, policy_kwargs={"net_arch": [4]}, seed=0, device="cpu").learn(20).save(tmp_path / "mine.zip")
+    env.save(str(tmp_path / "mine.pkl"))
+    given = ("--env", "DroneHover", "--algorithm", "A2C", "--normaliser", tmp_path / "mine.pkl", "--seed", "7")
+    code, output, _ = run_cli(capsys, "import", tmp_path / "mine.zip", *given, "--out", tmp_path)
+    run = Run.load(tmp_path / "mine")
+    assert code == 0 and f"evaluate {tmp_path / 'mine'}" in output
+    assert (run.env_id, run.seed, run.config["imported"]["algorithm"]) == ("undrift/DroneHover-v0", 7, "A2C")
+    assert run.policy.config["observation_clip"] == 10.0
 
 
 def test_a_shift_is_written_by_name_and_fields() -> None:

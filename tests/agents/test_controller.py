@@ -169,3 +169,17 @@ def test_without_the_guard_the_observer_may_use_all_its_authority():
         fly(controller, steps=60, shifts=(Payload(schedule=Abrupt(0.3)),))
     assert any("authority" in event.reason for event in tight.guard.events)
     assert not loose.guard.events
+
+
+@pytest.mark.parametrize("name", ["integral", "auto"])
+def test_rows_that_restart_leave_the_others_as_they_are(name):
+    together, fresh = RUN.controller(name), RUN.controller(name)
+    fly(together, steps=40, seeds=(1, 2), shifts=(Payload(schedule=Abrupt(0.2)),))
+    learned = {key: value.copy() for key, value in together.state.adapter.items()}
+    first = make_batch(RUN.env_id, 1).reset([3])
+    fresh.reset(1)
+    np.testing.assert_array_equal(together.restart(np.array([1]), first), fresh.show(first))
+    for key, value in together.state.adapter.items():
+        np.testing.assert_array_equal(value[0], learned[key][0])
+        np.testing.assert_array_equal(value[1], fresh.state.adapter[key][0])
+    assert together.state.steps.tolist() == [40, 0]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from undrift.agents.episode import ARRAYS, Episode, machine, versions
+from undrift.agents.episode import ARRAYS, OPTIONAL, Episode, machine, versions
 
 
 def fields(steps: int = 50, planned: int = 50, **meta: Any) -> dict[str, Any]:
@@ -52,6 +52,8 @@ def fields(steps: int = 50, planned: int = 50, **meta: Any) -> dict[str, Any]:
         "motor_effectiveness": np.ones((steps, 4)),
         "estimate": np.zeros((steps, 0)),
         "step_time": np.full(steps, 2e-5),
+        "view": rng.normal(size=(steps, 34)),
+        "scene": {"steering": rng.normal(size=steps)},
     }
 
 
@@ -59,7 +61,8 @@ def test_save_and_load_return_the_same_episode_to_the_bit(tmp_path: Path) -> Non
     episode = Episode(**fields())
     loaded = Episode.load(episode.save(tmp_path / "deep" / "episode.npz"))
     assert loaded.meta == episode.meta
-    for name in ARRAYS:
+    np.testing.assert_array_equal(loaded.scene["steering"], episode.scene["steering"])
+    for name in ARRAYS | OPTIONAL:
         before, after = getattr(episode, name), getattr(loaded, name)
         assert before.dtype == after.dtype and np.array_equal(before, after), name
 
@@ -99,7 +102,7 @@ def test_missing_facts_are_named() -> None:
         Episode(**given)
 
 
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", ARRAYS | OPTIONAL)
 def test_an_array_of_another_length_is_refused_by_name(name: str) -> None:
     given = fields()
     given[name] = given[name][:-1]
@@ -113,6 +116,26 @@ def test_an_array_of_the_wrong_width_is_refused() -> None:
         Episode(**fields() | {"wind": np.zeros((50, 2))})
     with pytest.raises(ValueError, match=r"'error' has shape \(50, 1\); expected \[50\]"):
         Episode(**fields() | {"error": np.zeros((50, 1))})
+
+
+def test_an_array_of_the_scene_of_another_length_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"scene\['steering'\] has 49 rows; expected 50"):
+        Episode(**fields() | {"scene": {"steering": np.zeros(49)}})
+
+
+def test_what_the_policy_was_shown_is_the_observation_and_what_was_changed_of_it() -> None:
+    given = fields()
+    np.testing.assert_allclose(Episode(**given).shown, given["observation"] + given["view"], atol=1e-6)
+
+
+def test_a_file_without_view_and_scene_is_read_and_says_what_it_lacks(tmp_path: Path) -> None:
+    path = Episode(**fields()).save(tmp_path / "episode.npz")
+    with np.load(path) as stored:
+        np.savez(path, **{name: stored[name] for name in stored if name != "view" and not name.startswith("scene/")})
+    episode = Episode.load(path)
+    assert episode.view.shape == (50, 0) and episode.scene == {}
+    with pytest.raises(ValueError, match="does not record what its policy was shown"):
+        _ = episode.shown
 
 
 def test_no_step_at_all_or_more_than_planned_is_refused() -> None:

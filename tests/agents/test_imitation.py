@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from undrift.agents import A2C, PPO, SAC
-from undrift.agents.imitation import imitate
+from undrift.agents.imitation import imitate, learn_values
 
 SMALL = {"units": 8, "backbone_units": 12, "net_arch": {"pi": [16], "vf": [16]}}
 
@@ -236,3 +236,26 @@ def test_what_cannot_imitate_or_be_imitated_is_refused():
         imitate(make(), Damper(), 100, beta=1.5)
     with pytest.raises(ValueError, match=r"the expert's actions have shape \(8,\), the environments take \(8, 1\)"):
         imitate(make(), Rememberer(), 100)
+
+
+def test_the_critic_can_learn_alone_while_the_policy_stays_as_it_is():
+    own = {"n_steps": 64, "gamma": 0.9, "n_epochs": 4, "policy_kwargs": SMALL | {"value_scale": 20.0}}
+    learner, untaught = make(**own), make(**own)
+    actor = {name: value.clone() for name, value in learner.policy.state_dict().items() if "value" not in name}
+    learn_values(learner, 4_000, learning_rate=1e-2)
+    for name, value in actor.items():
+        assert torch.equal(learner.policy.state_dict()[name], value), name
+    learn_values(untaught, 1)  # one rollout: what it holds was judged before anything was learned
+    buffers = untaught.rollout_buffer, learner.rollout_buffer
+    before, after = (explained_variance(buffer.values.ravel(), buffer.returns.ravel()) for buffer in buffers)
+    assert learner.num_timesteps == 4_096 and before < 0.2 and after > 0.7
+
+
+def test_the_critic_that_learns_alone_stops_where_a_callback_says_so():
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.n_calls < 10
+
+    learner = make()
+    learn_values(learner, 4_000, callback=Stop())
+    assert learner.num_timesteps == 10 * learner.n_envs

@@ -7,6 +7,7 @@ from undrift.agents import Episode, Run
 from undrift.agents.evaluation.metrics import post_shift_rmse
 from undrift.agents.rollout import rollout
 from undrift.envs import Abrupt, MotorLoss, Payload, Scenario, Wind
+from undrift.policies.sensitivity import replay
 
 RUN = Run.reference()
 SHORT = {"episode_s": 1.0}
@@ -47,6 +48,23 @@ def test_an_episode_holds_all_that_scoring_and_drawing_need(tmp_path):
     np.testing.assert_allclose((episode.qvel[1:, :3] + episode.qvel[:-1, :3]) / 2, velocity, atol=0.05)
     episode.save(tmp_path / "episode.npz")
     np.testing.assert_array_equal(Episode.load(tmp_path / "episode.npz").qpos, episode.qpos)
+
+
+def test_the_recorded_view_gives_back_what_the_policy_did():
+    windy = scenario(Wind(schedule=Abrupt(0.4)))
+    for adapter in ("frozen", "auto"):
+        episode = rollout(windy, RUN.controller(adapter), [9])[0]
+        dt = np.diff(episode.time, prepend=0.0)
+        states = replay(RUN.policy, episode.shown, dt)
+        action, _ = RUN.policy.step(episode.shown, states[:-1], dt)
+        np.testing.assert_allclose(action, episode.policy_action, atol=1e-5)
+
+
+def test_an_episode_of_a_car_holds_what_its_pictures_need():
+    car = Run.load("runs/reference-car-track-s0")
+    episode = rollout(Scenario("s", car.env_id, {"episode_s": 0.2}), car.controller("frozen"), [9])[0]
+    shapes = {name: array.shape for name, array in episode.scene.items()}
+    assert shapes == {"steering": (10,), "wheel_speed": (10, 4), "slip": (10, 4), "friction": (10, 4)}
 
 
 def test_a_crash_ends_the_episode_and_is_no_truncation():

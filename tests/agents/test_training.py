@@ -3,10 +3,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
+from undrift.agents.adaptation import identification
 from undrift.agents.run import Run
 from undrift.agents.training import Recipe, print_progress, torch_threads, train
 from undrift.agents.vec_env import BatchVecEnv
@@ -17,12 +19,21 @@ from undrift.envs.shifts import shift_from_dict, shift_to_dict
 def small_recipe() -> Recipe:
     recipe = Recipe.load("DroneTrack")
     ppo = recipe.ppo | {"n_steps": 16, "seq_len": 16, "batch_size": 128, "n_epochs": 1}
-    return dataclasses.replace(recipe, n_envs=16, total_timesteps=1024, ppo=ppo)
+    return dataclasses.replace(recipe, n_envs=16, total_timesteps=1024, ppo=ppo, history=None)
 
 
 def json_of(recipe: Recipe) -> Recipe:
     """The recipe with lists in place of tuples, as a file gives it back."""
     return Recipe.from_dict(json.loads(json.dumps(dataclasses.asdict(recipe))))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rough_nominal_model():
+    """What the nominal model is fitted with is nothing to these tests."""
+    rough = partial(identification.fit_nominal_model, simulations=16, steps=40, iterations=50)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identification, "fit_nominal_model", rough)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +84,11 @@ def test_the_same_recipe_and_seed_train_to_the_same_bits(runs):
 
 @pytest.fixture(scope="module")
 def special(tmp_path_factory):
-    """A run whose recipe begins with imitation, in randomised wind, and the recipe."""
+    """A run whose recipe begins with imitation, in randomised wind, and asks for a small history encoder; and the recipe."""
     gale = Wind(speed=(2.0, 6.0), schedule=RandomOnset(earliest=0.0, latest=3.0))
     own = {"imitation": {"total_timesteps": 512}, "randomised": [shift_to_dict(gale)]}
+    sizes = {"units": 4, "rounds": 1, "simulations": 2, "steps": 20, "epochs": 1}
+    own["history"] = sizes | {"scenarios": [[shift_to_dict(gale)]], "sensing": [], "env_kwargs": {"noise": 1.0}}
     recipe = dataclasses.replace(small_recipe(), **own)
     folder = train(recipe, tmp_path_factory.mktemp("runs") / "special", seed=5)
     return Run.load(folder), recipe
@@ -110,6 +123,12 @@ def test_every_simulation_draws_its_own_from_the_ranges_of_a_recipe():
     assert speeds[-1].min() > 2.0 and speeds[-1].max() < 6.0 and np.ptp(speeds[-1]) > 2.0
 
 
+def test_a_run_has_a_history_encoder_where_its_recipe_asks_for_one(runs, special):
+    encoder = special[0].nominal.encoder
+    assert encoder.trained["scenarios"] == json_of(special[1]).history["scenarios"] and encoder.trained["units"] == 4
+    assert Run.load(runs[0] / "a").nominal.encoder is None
+
+
 @pytest.mark.parametrize("name", ["CarTrackRandomised", "DroneTrackRandomised"])
 def test_the_randomised_recipes_build_their_environments(name):
     env = dataclasses.replace(Recipe.load(name), n_envs=4).env(seed=0)
@@ -125,11 +144,50 @@ def test_a_recipe_with_an_unknown_shift_is_refused_before_anything_is_written(tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("field", ["imitation", "randomised"])
+@pytest.mark.parametrize("field", ["imitation", "randomised", "history"])
 def test_a_recipe_that_does_not_speak_of_what_is_optional_does_without(field):
     data = dataclasses.asdict(small_recipe())
     del data[field]
     assert Recipe.from_dict(data) == small_recipe()
+
+
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory):
+    """The reference policy, trained on with an adapter in the loop."""
+    recipe = dataclasses.replace(small_recipe().continued(), total_timesteps=1280)
+    folder = tmp_path_factory.mktemp("runs") / "continued"
+    return Run.load(train(recipe, folder, seed=5, start=Run.reference(), adapter="integral"))
+
+
+def test_a_policy_goes_on_from_a_run_by_small_steps(continued):
+    start = Run.reference()
+    observation = make_batch(start.env_id, 64).reset(list(range(64)))
+    before, after = (
+        run.policy.step(observation, run.policy.initial_state(64), np.full(64, 0.02))[0] for run in (start, continued)
+    )
+    assert 0 < np.abs(after - before).max() < 0.05
+    assert continued.curve["steps"] == [256.0, 512.0, 768.0, 1024.0, 1280.0]
+    assert continued.curve["mean_error_m"][0] < 1.5 * start.curve["mean_error_m"][-1] + 0.5
+
+
+def test_a_run_says_what_it_started_from_and_with_which_adapter(continued):
+    start = Run.reference()
+    assert continued.config["start"] == {"run": start.name, "sha256": start.policy.sha256}
+    assert (continued.config["adapter"], continued.kind) == ("integral", "trained with integral")
+
+
+def test_a_start_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
+    hover = dataclasses.replace(Recipe.load("DroneHover").continued(), n_envs=4)
+    wide = dataclasses.replace(small_recipe(), policy=small_recipe().policy | {"units": 32})
+    for recipe, own, message in (
+        (hover, {"start": Run.reference()}, "was trained on undrift/DroneTrack-v0"),
+        (wide, {"start": Run.reference()}, "recipe does not build its policy"),
+        (small_recipe(), {"start": Run.reference(), "adapter": "magic"}, "unknown adapter 'magic'"),
+        (small_recipe(), {"adapter": "auto"}, "needs a nominal model to train with"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(recipe, tmp_path / "run", seed=0, **own)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_run_is_never_overwritten(runs):
@@ -197,6 +255,20 @@ def test_the_hardest_of_each_family_of_a_suite_lies_outside_what_is_trained_for(
     hardest = [scenario for suite in suites for scenario in load_suite(suite).scenarios if scenario.severity == 3]
     assert hardest
     within = [s.name for s in hardest if all(any(covers(t, shift) for t in trained) for shift in s.shifts)]
+    assert not within
+
+
+@pytest.mark.parametrize("suite", ["drone-core", "drone-timing", "drone-severe"])
+def test_the_hardest_of_each_family_of_a_suite_lies_outside_what_the_history_encoder_is_taught(suite):
+    given = Recipe.load("DroneTrack").encoder_arguments()
+    hardest = [scenario for scenario in load_suite(suite).scenarios if scenario.severity == 3]
+    assert hardest
+    taught = [[*shifts, *given["sensing"]] for shifts in given["scenarios"]]
+    within = [
+        s.name
+        for s in hardest
+        if any(all(any(covers(t, shift) for t in shifts) for shift in s.shifts) for shifts in taught)
+    ]
     assert not within
 
 

@@ -6,10 +6,13 @@ from stable_baselines3 import PPO as PlainPPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
-from undrift.agents.vec_env import BatchVecEnv, make_vec_env
-from undrift.envs import make_batch
+from undrift.agents.controller import Loop
+from undrift.agents.run import Run
+from undrift.agents.vec_env import AdaptingVecEnv, BatchVecEnv, make_vec_env
+from undrift.envs import Always, Payload, make_batch
 
 EPISODE_STEPS = 25
+RUN = Run.reference()
 
 
 def drones(n: int = 4, seed: int | None = 0) -> BatchVecEnv:
@@ -107,3 +110,46 @@ def test_sb3s_own_algorithms_wrappers_and_evaluation_take_it():
 def test_an_unknown_environment_is_refused_with_the_valid_ones():
     with pytest.raises(ValueError, match="DroneTrack"):
         make_vec_env("DroneTrak", 2)
+
+
+def adapting(adapter: str, n: int, stagger: bool = False) -> AdaptingVecEnv:
+    batch = make_batch("DroneTrack", n, 0, (Payload(schedule=Always()),), episode_s=EPISODE_STEPS * 0.02)
+    return AdaptingVecEnv(batch, Loop(RUN.controller(adapter).adapter), stagger)
+
+
+def test_a_policy_under_an_adapter_in_training_is_shown_and_sends_what_a_controller_does():
+    env, controller = adapting("auto", 3), RUN.controller("auto")
+    batch = make_batch("DroneTrack", 3, 0, (Payload(schedule=Always()),), episode_s=EPISODE_STEPS * 0.02)
+    shown, observation, hidden = env.reset(), batch.reset(), RUN.policy.initial_state(3)
+    controller.reset(3)
+    changed = 0.0
+    for _ in range(2 * EPISODE_STEPS + 5):
+        sent = controller.act(observation, batch.step_duration)
+        np.testing.assert_array_equal(shown, controller.shown.astype(np.float32))
+        changed = max(changed, np.abs(shown - observation).max())
+        own, hidden = RUN.policy.step(controller.shown, hidden, batch.step_duration)
+        observation, expected_rewards, terminated, truncated, _ = batch.step(sent)
+        controller.learn(observation, expected_rewards, terminated, truncated)
+        shown, rewards, dones, infos = env.step(own)
+        np.testing.assert_array_equal(rewards, expected_rewards.astype(np.float32))
+        assert dones.all() or not dones.any()
+        if dones.all():
+            last = controller.show(observation, batch.step_duration)
+            np.testing.assert_array_equal([info["terminal_observation"] for info in infos], last.astype(np.float32))
+            observation, hidden = batch.reset(ids=np.arange(3)), RUN.policy.initial_state(3)
+            controller.reset(3)
+    assert changed > 0.01
+
+
+def test_under_the_frozen_adapter_training_is_what_it_is_without():
+    env, plain = adapting("frozen", 4, stagger=True), BatchVecEnv(adapting("frozen", 4).batch, stagger=True)
+    np.testing.assert_array_equal(env.reset(), plain.reset())
+    ends = 0
+    for actions in gentle(4):
+        results, expected = env.step(actions), plain.step(actions)
+        for got, wanted in zip(results[:3], expected[:3], strict=True):
+            np.testing.assert_array_equal(got, wanted)
+        for i in np.flatnonzero(results[2]):
+            ends += 1
+            np.testing.assert_array_equal(results[3][i]["terminal_observation"], expected[3][i]["terminal_observation"])
+    assert ends >= 8

@@ -25,6 +25,7 @@ class Auto(Adapter):
 
     Args:
         nominal: the nominal model.
+        model_based: the first member; None is the one that fits the vehicle.
         tolerance: by how much the estimate may predict worse than none before it has no weight, nats.
         width: of the blend, nats.
     """
@@ -32,9 +33,16 @@ class Auto(Adapter):
     name = "auto"
     regimes = ("prediction", "tracking")
 
-    def __init__(self, nominal: NominalModel, tolerance: float = 0.15, width: float = 0.05) -> None:
+    def __init__(
+        self,
+        nominal: NominalModel,
+        model_based: Drone | Observer | None = None,
+        tolerance: float = 0.15,
+        width: float = 0.05,
+    ) -> None:
         super().__init__(nominal)
-        self.model_based = Drone(nominal) if DroneCompensator.fits(nominal) else Observer(nominal)
+        fitting = Drone if DroneCompensator.fits(nominal) else Observer
+        self.model_based = fitting(nominal) if model_based is None else model_based
         self.integral = Integral(nominal)
         self.tolerance, self.width = tolerance, width
         self.estimate_names = (*self.model_based.estimate_names, "weight of the model")
@@ -68,6 +76,12 @@ class Auto(Adapter):
 
     def loss(self, state: State) -> np.ndarray:
         return state["loss"]
+
+    def keep(self, state: State, rows: np.ndarray) -> State:
+        return self.model_based.keep(state, rows)
+
+    def restore(self, state: State, rows: np.ndarray) -> State:
+        return self.model_based.restore(state, rows)
 
     def estimate(self, state: State) -> np.ndarray:
         return np.concatenate([self.model_based.estimate(state), state["weight"][:, None]], axis=1)

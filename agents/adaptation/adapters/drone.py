@@ -36,14 +36,15 @@ class Drone(Adapter):
             "thrust effectiveness",
             "delay",
         )
-        rates = list(nominal.signals.rates)
-        self._turning = np.array([rate.startswith("body_rate_") for rate in rates])
+        # Thrust that is lost shows in the rotors' rates only where they cannot turn the vehicle as told.
+        turning = [rate.startswith("body_rate_") for rate in nominal.signals.rates]
+        self._touched = np.outer([False, True, True, True], turning)
 
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        rates, context, travel = self.estimator.predict(state, observation, self.compensator.explain)
+        rates, context, travel = self.estimator.predict(state, observation)
         shown = self.presentation.show(observation, rates, context, travel, state["delay"])
         return self.compensator.see(state, shown, rates, context)
 
@@ -53,19 +54,17 @@ class Drone(Adapter):
         return self.compensator.correct(state, action, dt)
 
     def learn(self, state: State, transition: Transition) -> State:
-        t = transition
-        before, f_by_delay = self.estimator.begin(state, t)
-        rows, context = np.arange(len(f_by_delay)), before["context"]
-        f = f_by_delay[rows, before["delay"]]
-        # Thrust that is lost shows in the rotors' rates only where they cannot turn the vehicle as told.
-        saturated = t.saturated[:, 1:].any(1, keepdims=True) & self._turning
-        explained = self.compensator.explain(before, f, context)
-        after = self.estimator.update(before, t, f_by_delay, explained, saturated)
-        learns = t.fresh & ~before["stale"] & (before["age"] >= self.nominal.history)
-        return self.compensator.learn(after, f + explained, context, learns, t)
+        after, f, _, learns = self.estimator.learn(state, transition, self._touched)
+        return self.compensator.learn(after, f, state["context"], learns, transition)
 
     def loss(self, state: State) -> np.ndarray:
         return state["loss"]
+
+    def keep(self, state: State, rows: np.ndarray) -> State:
+        return self.estimator.keep(state, rows)
+
+    def restore(self, state: State, rows: np.ndarray) -> State:
+        return self.estimator.restore(state, rows)
 
     def estimate(self, state: State) -> np.ndarray:
         beside = [state["effectiveness"], state["delay"] * self.nominal.dt]

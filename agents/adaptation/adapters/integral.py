@@ -36,8 +36,10 @@ class Integral(Adapter):
 
     def learn(self, state: State, transition: Transition) -> State:
         error = transition.next_observation[:, self.nominal.reader.error_index].astype(np.float64)
-        step = self.gain * (transition.dt * transition.fresh)[:, None] * np.clip(error, -self.window, self.window)
-        return {"integral": np.clip(state["integral"] + step, -self.limit, self.limit)}
+        active = transition.dt * (transition.fresh & ~transition.saturated.any(1))
+        step = self.gain * active[:, None] * np.clip(error, -self.window, self.window)
+        rest = np.maximum(1.0 - transition.dt * transition.unwind, 0.0)[:, None]
+        return {"integral": np.clip(rest * state["integral"] + step, -self.limit, self.limit)}
 
     def estimate(self, state: State) -> np.ndarray:
         return state["integral"]

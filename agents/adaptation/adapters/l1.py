@@ -6,7 +6,8 @@ import numpy as np
 
 from ..adapter import Adapter, State, Transition
 from ..compensators.generic import GenericCompensator
-from ..nominal import NominalModel
+from ..compiled import kernel
+from ..nominal import Network, NominalModel, arrange, differentiate, forward, read, room, take_in
 
 
 class L1(Adapter):
@@ -58,7 +59,8 @@ class L1(Adapter):
         }
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        gain = self.nominal.input_gain(self.nominal.reader.inputs(observation, state["commands"]))
+        gain = np.empty_like(state["gain"])
+        _input_gain(self.nominal.network, np.asarray(observation, dtype=np.float64), state["commands"], gain)
         return self.compensator.see(state, observation, state["d"], gain), state | {"gain": gain}
 
     def correct(
@@ -67,25 +69,61 @@ class L1(Adapter):
         return self.compensator.correct(state, action, state["d"], state["gain"], dt)
 
     def learn(self, state: State, transition: Transition) -> State:
-        t, reader = transition, self.nominal.reader
-        h, limit = t.dt[:, None], self.bound * self.nominal.acceleration_sd
-        commands = np.concatenate([t.action[:, None], state["commands"][:, :-1]], axis=1)
-        f = self.nominal.accelerations(reader.inputs(t.observation, commands))
-        before, after = reader.rates(t.observation), reader.rates(t.next_observation)
-        kept = np.exp(-self.decay * h)
-        drift = (1.0 - kept) / self.decay
-        off = state["predicted"] - before
-        predicted = state["predicted"] + h * f + drift * state["adaptation"] - (1.0 - kept) * off
-        # Until the command history is full the model's input is not what was flown.
-        learns = (t.fresh & ~state["stale"] & (state["age"] >= self.nominal.history))[:, None]
-        predicted = np.where(learns, predicted, after)
-        adaptation = np.where(learns, -kept / drift * (predicted - after), state["adaptation"])
-        # Under saturation the plant does not do as told, and what is missing is no disturbance.
-        share = (1.0 - np.exp(-self.bandwidth * h)) * np.where(t.saturated.any(1), 0.1, 1.0)[:, None] * learns
-        d = np.clip(state["d"] + share * (adaptation - state["d"]), -limit, limit)
-        learned = {"predicted": predicted, "adaptation": adaptation, "d": d, "commands": commands, "stale": ~t.fresh}
-        state = state | learned | {"age": state["age"] + 1}
-        return self.compensator.integrate(state, t.next_observation, t.saturated, t.fresh, t.dt)
+        t = transition
+        after = {name: state[name].copy() for name in ("commands", "age", "stale", "predicted", "adaptation", "d")}
+        observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
+        tuning = self.decay, self.bandwidth, t.leak, self.bound * self.nominal.acceleration_sd
+        sample = *observations, t.action, t.saturated, t.fresh, t.dt
+        _learn(self.nominal.network, *tuning, *sample, *after.values())
+        return self.compensator.integrate(state | after, t)
 
     def estimate(self, state: State) -> np.ndarray:
         return state["d"]
+
+
+@kernel
+def _input_gain(network, observation, commands, gain):  # type: ignore[no-untyped-def]
+    """`NominalModel.input_gain` where the observations [N, O] are; gain [N, R, A] is written."""
+    network = Network(*network)
+    z, first, second, f = room(network), room(network), room(network), room(network)
+    rates, context = np.empty(gain.shape[1]), np.empty(network.context_index.shape[0])
+    for n in range(gain.shape[0]):
+        read(network, observation[n], rates, context)
+        arrange(network, rates, context, commands[n], 0, z)
+        forward(network, z, first, second, f)
+        differentiate(network, first, second, z, f, gain[n])
+
+
+@kernel
+def _learn(  # type: ignore[no-untyped-def]
+    network, decay, bandwidth, leak, limit, observation, following, action, saturated, fresh, dt,
+    commands, age, stale, predicted, adaptation, d,
+):  # fmt: skip
+    """`L1.learn`; what follows dt is state, and is written. |d| is projected onto limit [R]."""
+    network = Network(*network)
+    z, first, second, f = room(network), room(network), room(network), room(network)
+    before, after = np.empty(limit.shape[0]), np.empty(limit.shape[0])
+    context = np.empty(network.context_index.shape[0])
+    for n in range(d.shape[0]):
+        h = dt[n]
+        take_in(action[n], commands[n])
+        read(network, observation[n], before, context)
+        arrange(network, before, context, commands[n], 0, z)
+        forward(network, z, first, second, f)
+        read(network, following[n], after, context)
+        # Until the command history is full the model's input is not what was flown.
+        learns = fresh[n] and not stale[n] and age[n] >= network.history
+        # Under saturation the plant does not do as told, and what is missing is no disturbance.
+        share = (1.0 - np.exp(-bandwidth * h)) * (0.1 if saturated[n].any() else 1.0)
+        kept = np.exp(-decay * h)
+        drift = (1.0 - kept) / decay
+        for i in range(limit.shape[0]):
+            if learns:
+                off = predicted[n, i] - before[i]
+                predicted[n, i] += h * f[i] + drift * adaptation[n, i] - (1.0 - kept) * off
+                adaptation[n, i] = -kept / drift * (predicted[n, i] - after[i])
+            else:
+                predicted[n, i] = after[i]
+            moved = share * (adaptation[n, i] - d[n, i]) if learns else 0.0
+            d[n, i] = min(max((1.0 - leak * h) * d[n, i] + moved, -limit[i]), limit[i])
+        age[n], stale[n] = age[n] + 1, not fresh[n]

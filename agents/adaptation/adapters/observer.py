@@ -27,6 +27,8 @@ class Observer(Adapter):
         self.estimator = estimator or DisturbanceObserver(nominal)
         self.compensator = compensator or GenericCompensator(nominal)
         self.presentation = Presentation(nominal, self.estimator.delays)
+        # Saturated, any action may be what is missing in any rate.
+        self._touched = np.ones((nominal.reader.actions, len(nominal.signals.rates)), dtype=bool)
         self.estimate_names = (*(f"disturbance/{rate}" for rate in nominal.signals.rates), "delay")
 
     def initial_state(self, n: int) -> State:
@@ -35,10 +37,9 @@ class Observer(Adapter):
         return self.estimator.initial_state(n) | self.compensator.initial_state(n) | gain
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        rates, context, travel = self.estimator.predict(state, observation)
+        gain = np.empty_like(state["gain"])
+        rates, context, travel = self.estimator.predict(state, observation, gain)
         shown = self.presentation.show(observation, rates, context, travel, state["delay"])
-        recent = state["commands"][:, : self.nominal.history].reshape(len(rates), -1)
-        gain = self.nominal.input_gain(np.concatenate([rates, context, recent], axis=1))
         return self.compensator.see(state, shown, state["d"], gain), state | {"gain": gain}
 
     def correct(
@@ -47,15 +48,17 @@ class Observer(Adapter):
         return self.compensator.correct(state, action, state["d"], state["gain"], dt)
 
     def learn(self, state: State, transition: Transition) -> State:
-        t = transition
-        before, f = self.estimator.begin(state, t)
-        nothing = np.zeros_like(state["d"])
-        saturated = np.broadcast_to(t.saturated.any(1, keepdims=True), nothing.shape)
-        after = self.estimator.update(before, t, f, nothing, saturated)
-        return self.compensator.integrate(after, t.next_observation, t.saturated, t.fresh, t.dt)
+        after, *_ = self.estimator.learn(state, transition, self._touched)
+        return self.compensator.integrate(after, transition)
 
     def loss(self, state: State) -> np.ndarray:
         return state["loss"]
+
+    def keep(self, state: State, rows: np.ndarray) -> State:
+        return self.estimator.keep(state, rows)
+
+    def restore(self, state: State, rows: np.ndarray) -> State:
+        return self.estimator.restore(state, rows)
 
     def estimate(self, state: State) -> np.ndarray:
         return np.concatenate([state["d"], state["delay"][:, None] * self.nominal.dt], axis=1)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from ....envs.drone.physics import INTERFACES
 from ....envs.drone.vehicle import GRAVITY, ROTORS, Vehicle, load_vehicle
 from ..adapter import State, Transition
+from ..compiled import helper, kernel
 from ..estimator import D
-from ..nominal import NominalModel
+from ..least_squares import solve_in_box
+from ..nominal import NominalModel, Response, ask, respond
+from ..thrust import thrust_acceleration
 
 LEAST_EFFECTIVENESS, MOST_EFFECTIVENESS = -0.7, 0.4
 _THRUST_ALONG_Z = 4.0
@@ -36,8 +39,10 @@ class DroneCompensator:
       policy was found to need (`NominalModel.response`), with a lead that makes up for estimate and attitude, and a slow
       integral of the tracking error.
 
-    Priority mixer: what four rotors cannot give together is cut off yaw first, then off thrust, and last off roll and pitch
-    (Faessler, Falanga & Scaramuzza 2017, IEEE Robotics and Automation Letters 2(2)).
+    Allocation: what four rotors cannot give together is replaced by the thrust and torques w = B u nearest to those asked
+    for, min |P (B u - w_asked)|² over rotor thrusts 0 <= u <= u_max, with priorities P: roll and pitch before thrust before
+    yaw (box-constrained least squares by active sets: Stark & Parker 1995, Computational Statistics 10(2); for vehicles:
+    Johansen & Fossen 2013, "Control allocation - a survey", Automatica 49(5)).
 
     Args:
         nominal: the nominal model.
@@ -51,12 +56,13 @@ class DroneCompensator:
         integral_leak_s: time in which the integral forgets, s: what an episode's start left there is gone before it harms.
         integral_limit: |acceleration asked for by the integral| at most, m/s².
         integral_window: the integral rests while the error exceeds this, m: far off, the policy is busy returning.
-        prioritise: whether the mixer is used.
+        prioritise: whether rotors are allocated; otherwise what they cannot give is the vehicle's mixer's to cut.
+        priority: of thrust, roll, pitch and yaw, each per N at the rotors.
     """
 
     nominal: NominalModel
     vehicle: Vehicle
-    effectiveness_s: float = 0.35
+    effectiveness_s: float = 0.2
     rate_authority: float = 0.8
     lead: float = 0.15
     lead_filter: float = 0.12
@@ -66,25 +72,42 @@ class DroneCompensator:
     integral_limit: float = 4.0
     integral_window: float = 0.1
     prioritise: bool = True
-    leak: float = 0.0
+    priority: tuple[float, float, float, float] = (1.0, 3.0, 3.0, 0.1)
 
     @cached_property
-    def _velocity(self) -> int:
-        return list(self.nominal.signals.rates).index("velocity_x")
-
-    @cached_property
-    def _turn(self) -> int:
-        return list(self.nominal.signals.rates).index("body_rate_x")
-
-    @cached_property
-    def _figures(self) -> tuple[float | np.ndarray, ...]:
-        """What `_compensate` reads of the vehicle; the last two are the thrust that each rotor adds, per thrust and torques
-        [4, 4], and the torque asked for per error in body rate [3]."""
-        v = self.vehicle
-        shares = v.mixer / ROTORS / [1.0, v.arm, v.arm, v.torque_per_thrust]
-        gains = np.array(v.rate_gains)
-        torque_gain = np.array(v.inertia) * gains
-        return v.weight, v.thrust_range, v.max_rotor_thrust, np.array(v.max_rates), gains, shares, torque_gain
+    def _constants(self) -> tuple[np.ndarray | float, ...]:
+        v, reader, rates = self.vehicle, self.nominal.reader, list(self.nominal.signals.rates)
+        arms = np.array([1.0, v.arm, v.arm, v.torque_per_thrust])
+        shares, priority = v.mixer / ROTORS / arms, np.array(self.priority) / arms
+        effects = np.linalg.inv(shares)
+        return tuple(
+            Constants(
+                tracked=reader.tracked_rate,
+                error=reader.error_index,
+                max_rates=np.array(v.max_rates),
+                rate_gains=np.array(v.rate_gains),
+                shares=shares,
+                effects=effects,
+                weighed=effects.T * priority**2,
+                gram=effects.T * priority**2 @ effects,
+                torque_gain=np.array(v.inertia) * v.rate_gains,
+                velocity=rates.index("velocity_x"),
+                turn=rates.index("body_rate_x"),
+                weight=v.weight,
+                thrust_range=v.thrust_range,
+                max_rotor_thrust=v.max_rotor_thrust,
+                effectiveness_s=self.effectiveness_s,
+                rate_authority=self.rate_authority,
+                lead=self.lead / self.lead_filter,
+                lead_filter=self.lead_filter,
+                asked_limit=self.asked_limit,
+                integral_gain=self.integral_gain,
+                integral_leak_s=self.integral_leak_s,
+                integral_limit=self.integral_limit,
+                integral_window=self.integral_window,
+                prioritise=self.prioritise,
+            )
+        )
 
     @staticmethod
     def fits(nominal: NominalModel) -> bool:
@@ -110,7 +133,6 @@ class DroneCompensator:
 
     def initial_state(self, n: int) -> State:
         return {
-            "effectiveness": np.zeros(n),
             "integral": np.zeros((n, 3)),
             "slow": np.zeros((n, 3)),
             "up": np.tile([0.0, 0.0, 1.0], (n, 1)),
@@ -118,155 +140,175 @@ class DroneCompensator:
             "turning": np.zeros((n, 3)),
         }
 
-    def explain(self, state: State, f: np.ndarray, context: np.ndarray) -> np.ndarray:
-        """rho a_T b, [N, R] of nominal accelerations f [N, R] at the attitudes context [N, 9]."""
-        return _explain(state["effectiveness"], f, context, self._velocity)
-
     def see(self, state: State, shown: np.ndarray, rates: np.ndarray, context: np.ndarray) -> tuple[np.ndarray, State]:
         """Observations [N, O] whose reference answers what only leaning can; `rates` and `context` are what `shown` shows."""
-        lead = self.lead / self.lead_filter
-        up, answered, turning, across = _split(
-            state["d"], state["slow"], state["delay"], rates, context, lead, self._velocity, self._turn
-        )
-        asked = self.nominal.response(across) - state["integral"]
-        asked = np.minimum(np.maximum(asked, -self.asked_limit), self.asked_limit)
-        return self.nominal.asked(shown, asked), state | {"up": up, "answered": answered, "turning": turning}
+        shown, n = shown.astype(np.float64), len(shown)
+        after = {"up": np.empty((n, 3)), "answered": np.empty((n, 6)), "turning": np.empty((n, 3))}
+        known = state["d"], state["slow"], state["integral"], state["delay"], rates, context
+        _see(self._constants, self.nominal.policy_response, *known, shown, *after.values())
+        return shown, state | after
 
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, 4], beyond the action's bounds where more was wished for, and the state after."""
-        wish = _compensate(
-            np.asarray(action, dtype=np.float64),
-            state["answered"],
-            state["up"],
-            state["turning"],
-            state["effectiveness"],
-            self.rate_authority,
-            self.prioritise,
-            *self._figures,
-        )
-        v = state["d"][:, self._velocity : self._velocity + 3]
-        slow = state["slow"] + np.minimum(1.0, dt / self.lead_filter)[:, None] * (v - state["slow"])
+        wish, slow = action.astype(np.float64), state["slow"].copy()
+        known = state["answered"], state["up"], state["turning"], state["effectiveness"], state["d"]
+        _correct(self._constants, *known, dt, wish, slow)
         return wish, state | {"slow": slow}
 
     def learn(self, state: State, f: np.ndarray, context: np.ndarray, learns: np.ndarray, t: Transition) -> State:
         """The state after a transition from the attitudes context [N, 9], explained by accelerations f [N, R] and d."""
-        filters, d, effectiveness = state["filters"].copy(), state["d"].copy(), state["effectiveness"].copy()
-        _learn_effectiveness(f, context, learns, t.dt, self.effectiveness_s, self._velocity, filters, d, effectiveness)
-        integral, reader = state["integral"].copy(), self.nominal.reader
-        tuning = self.integral_gain, self.integral_leak_s, self.integral_limit, self.integral_window
-        error = t.next_observation[:, reader.error_index] + state["travel"][:, reader.tracked_rate]
-        _integrate(error, t.saturated, t.dt, tuning, integral)
-        return state | {"filters": filters, "d": d, "effectiveness": effectiveness, "integral": integral}
+        after = {name: state[name].copy() for name in ("filters", "d", "effectiveness", "integral")}
+        following = np.asarray(t.next_observation, dtype=np.float64)
+        known = f, context, learns, following, state["travel"], t.saturated, t.dt, t.dt * t.unwind
+        _learn(self._constants, *known, *after.values())
+        return state | after
 
 
-@njit(cache=True)
-def _explain(effectiveness, f, context, first):  # type: ignore[no-untyped-def]
-    out = np.zeros_like(f)
-    for n in range(f.shape[0]):
-        thrust = 0.0
-        for i in range(3):
-            thrust += (f[n, first + i] + (GRAVITY if i == 2 else 0.0)) * context[n, 3 * i + 2]
-        for i in range(3):
-            out[n, first + i] = effectiveness[n] * thrust * context[n, 3 * i + 2]
-    return out
+class Constants(NamedTuple):
+    """What kernels read of a `DroneCompensator` and its vehicle: which rates are tracked [3] and which channels hold their
+    errors [3]; max_rates and rate_gains [3]; shares [4, 4], the thrust that each rotor adds per thrust and torques, and
+    its inverse effects B, with weighed B'P² [4, 4] and gram B'P²B [4, 4];
+    torque_gain [3], torque asked for per error in body rate; where velocities and body rates begin among the rates; lead in time
+    constants of its filter."""
+
+    tracked: np.ndarray
+    error: np.ndarray
+    max_rates: np.ndarray
+    rate_gains: np.ndarray
+    shares: np.ndarray
+    effects: np.ndarray
+    weighed: np.ndarray
+    gram: np.ndarray
+    torque_gain: np.ndarray
+    velocity: int
+    turn: int
+    weight: float
+    thrust_range: float
+    max_rotor_thrust: float
+    effectiveness_s: float
+    rate_authority: float
+    lead: float
+    lead_filter: float
+    asked_limit: float
+    integral_gain: float
+    integral_leak_s: float
+    integral_limit: float
+    integral_window: float
+    prioritise: bool
 
 
-@njit(cache=True)
-def _split(d, slow, delay, rates, context, lead, first, turn):  # type: ignore[no-untyped-def]
-    """Body z; d with its lead (none while commands are late), velocities first; body rates; and what of d_v is perpendicular
-    to body z."""
-    n = d.shape[0]
-    up, answered, turning, across = np.empty((n, 3)), np.empty((n, 6)), np.empty((n, 3)), np.empty((n, 3))
-    for row in range(n):
+@kernel
+def _see(c, policy, d, slow, integral, delay, rates, context, shown, up, answered, turning):  # type: ignore[no-untyped-def]
+    """Body z; d, velocities first; body rates. What of d_v, with its lead (none while commands are late), is perpendicular to
+    body z is asked for in shown [N, O]: thrust answers at once, only leaning takes time."""
+    c, policy = Constants(*c), Response(*policy)
+    across, asked = np.empty(3), np.empty(3)
+    for n in range(d.shape[0]):
         along = 0.0
         for i in range(3):
-            v = d[row, first + i]
-            up[row, i] = context[row, 3 * i + 2]
-            answered[row, i] = v + (lead * (v - slow[row, i]) if delay[row] == 0 else 0.0)
-            answered[row, 3 + i] = d[row, turn + i]
-            turning[row, i] = rates[row, turn + i]
-            along += answered[row, i] * up[row, i]
+            up[n, i] = context[n, 3 * i + 2]
+            answered[n, i] = d[n, c.velocity + i]
+            answered[n, 3 + i] = d[n, c.turn + i]
+            turning[n, i] = rates[n, c.turn + i]
+            across[i] = answered[n, i] + (c.lead * (answered[n, i] - slow[n, i]) if delay[n] == 0 else 0.0)
+            along += across[i] * up[n, i]
         for i in range(3):
-            across[row, i] = answered[row, i] - along * up[row, i]
-    return up, answered, turning, across
-
-
-@njit(cache=True)
-def _learn_effectiveness(f, context, learns, dt, time_constant, first, filters, d, effectiveness):  # type: ignore[no-untyped-def]
-    """What d has along world z becomes effectiveness, and leaves d and every filter that has any."""
-    for n in range(f.shape[0]):
-        thrust, up = 0.0, context[n, 8]
+            across[i] -= along * up[n, i]
+        respond(policy, across, asked)
         for i in range(3):
-            thrust += (f[n, first + i] + (GRAVITY if i == 2 else 0.0)) * context[n, 3 * i + 2]
-        if not learns[n] or thrust < _THRUST_ALONG_Z or up < _UPRIGHT:
-            continue
-        missing = min(max(d[n, first + 2] / (thrust * max(up, 0.5)), -0.3), 0.3)
-        after = effectiveness[n] + dt[n] / time_constant * missing
-        after = min(max(after, LEAST_EFFECTIVENESS), MOST_EFFECTIVENESS)
-        for i in range(3):
-            moved = (after - effectiveness[n]) * thrust * context[n, 3 * i + 2]
-            d[n, first + i] -= moved
-            for m in range(filters.shape[1]):
-                if filters[n, m, D, first + i] != 0.0:
-                    filters[n, m, D, first + i] -= moved
-        effectiveness[n] = after
+            asked[i] = min(max(asked[i] - integral[n, i], -c.asked_limit), c.asked_limit)
+        ask(policy, asked, shown[n])
 
 
-@njit(cache=True)
-def _integrate(error, saturated, dt, tuning, integral):  # type: ignore[no-untyped-def]
-    gain, leak_s, limit, window = tuning
-    for n in range(error.shape[0]):
-        active = not saturated[n].any() and (error[n] ** 2).sum() < window**2
-        for i in range(error.shape[1]):
-            after = integral[n, i] * (1.0 - dt[n] / leak_s) + (gain * dt[n] * error[n, i] if active else 0.0)
-            integral[n, i] = min(max(after, -limit), limit)
-
-
-@njit(cache=True)
-def _compensate(  # type: ignore[no-untyped-def]
-    action, d, up, turning, effectiveness, authority, prioritise,
-    weight, thrust_range, max_rotor_thrust, max_rates, rate_gains, shares, torque_gain,
-):  # fmt: skip
-    out = np.empty_like(action)
-    for n in range(action.shape[0]):
-        along = d[n, 0] * up[n, 0] + d[n, 1] * up[n, 1] + d[n, 2] * up[n, 2]
-        thrust = ((1.0 + thrust_range * action[n, 0]) - along / GRAVITY) / (1.0 + effectiveness[n])
-        out[n, 0] = (thrust - 1.0) / thrust_range
+@kernel
+def _correct(c, answered, up, turning, effectiveness, d, dt, wish, slow):  # type: ignore[no-untyped-def]
+    """`DroneCompensator.correct`: wish [N, 4] comes as the policy's action and is written, as is slow."""
+    c = Constants(*c)
+    for n in range(wish.shape[0]):
+        along = answered[n, 0] * up[n, 0] + answered[n, 1] * up[n, 1] + answered[n, 2] * up[n, 2]
+        thrust = ((1.0 + c.thrust_range * wish[n, 0]) - along / GRAVITY) / (1.0 + effectiveness[n])
+        wish[n, 0] = (thrust - 1.0) / c.thrust_range
         for j in range(3):
-            correction = d[n, 3 + j] / (rate_gains[j] * max_rates[j])
-            out[n, 1 + j] = action[n, 1 + j] - min(max(correction, -authority), authority)
-        if prioritise:
-            _prioritise(out[n], turning[n], weight, thrust_range, max_rotor_thrust, max_rates, shares, torque_gain)
-    return out
+            correction = answered[n, 3 + j] / (c.rate_gains[j] * c.max_rates[j])
+            wish[n, 1 + j] -= min(max(correction, -c.rate_authority), c.rate_authority)
+        if c.prioritise:
+            _allocate(c, wish[n], turning[n])
+        share = min(1.0, dt[n] / c.lead_filter)
+        for i in range(3):
+            slow[n, i] += share * (d[n, c.velocity + i] - slow[n, i])
 
 
-@njit(cache=True)
-def _prioritise(action, turning, weight, thrust_range, max_rotor_thrust, max_rates, shares, torque_gain):  # type: ignore[no-untyped-def]
-    """Cut what the rotors cannot give together: yaw first, then thrust. An action beyond its bounds stays beyond them."""
-    inside = np.empty(4)
-    for j in range(4):
-        inside[j] = min(max(action[j], -1.0), 1.0)
-    tilt, yaw = np.empty(ROTORS), np.empty(ROTORS)
+@kernel
+def _learn(  # type: ignore[no-untyped-def]
+    c, f, context, learns, observation, travel, saturated, dt, undone, filters, d, effectiveness, integral
+):
+    """`DroneCompensator.learn`; what follows `undone` is state, and is written."""
+    c = Constants(*c)
+    for n in range(f.shape[0]):
+        if learns[n]:
+            effectiveness[n] = _learn_effectiveness(c, f[n], context[n], dt[n], effectiveness[n], filters[n], d[n])
+        _integrate(c, observation[n], travel[n], saturated[n], dt[n], undone[n], integral[n])
+
+
+@helper
+def _learn_effectiveness(c, f, context, dt, before, filters, d):  # type: ignore[no-untyped-def]
+    """The effectiveness after: what d has along world z becomes effectiveness, and leaves d and every filter that has any."""
+    thrust, up = thrust_acceleration(f, context, c.velocity), context[8]
+    if thrust < _THRUST_ALONG_Z or up < _UPRIGHT:
+        return before
+    missing = min(max(d[c.velocity + 2] / (thrust * max(up, 0.5)), -0.3), 0.3)
+    after = min(max(before + dt / c.effectiveness_s * missing, LEAST_EFFECTIVENESS), MOST_EFFECTIVENESS)
+    for i in range(3):
+        moved = (after - before) * thrust * context[3 * i + 2]
+        d[c.velocity + i] -= moved
+        for m in range(filters.shape[0]):
+            if filters[m, D, c.velocity + i] != 0.0:
+                filters[m, D, c.velocity + i] -= moved
+    return after
+
+
+@helper
+def _integrate(c, observation, travel, saturated, dt, undone, integral):  # type: ignore[no-untyped-def]
+    """The integral [3] of the tracking error: it rests far off and where an action is saturated, and loses the share undone."""
+    active, square = True, 0.0
+    for a in range(saturated.shape[0]):
+        active = active and not saturated[a]
+    for i in range(integral.shape[0]):
+        square += (observation[c.error[i]] + travel[c.tracked[i]]) ** 2
+    active = active and square < c.integral_window**2
+    for i in range(integral.shape[0]):
+        error = observation[c.error[i]] + travel[c.tracked[i]]
+        after = integral[i] * max(1.0 - dt / c.integral_leak_s - undone, 0.0)
+        after += c.integral_gain * dt * error if active else 0.0
+        integral[i] = min(max(after, -c.integral_limit), c.integral_limit)
+
+
+@helper
+def _allocate(c, action, turning):  # type: ignore[no-untyped-def]
+    """Ask for no more than the rotors can give together. An action beyond its bounds stays beyond them."""
+    asked, rotors, possible = np.empty(4), np.empty(ROTORS), True
+    asked[0] = c.weight * max(1.0 + c.thrust_range * min(max(action[0], -1.0), 1.0), 0.0)
+    for j in range(3):
+        asked[1 + j] = c.torque_gain[j] * (c.max_rates[j] * min(max(action[1 + j], -1.0), 1.0) - turning[j])
     for i in range(ROTORS):
-        roll = torque_gain[0] * (max_rates[0] * inside[1] - turning[0])
-        pitch = torque_gain[1] * (max_rates[1] * inside[2] - turning[1])
-        tilt[i] = shares[i, 1] * roll + shares[i, 2] * pitch
-        yaw[i] = shares[i, 3] * torque_gain[2] * (max_rates[2] * inside[3] - turning[2])
-    wanted = weight * max(1.0 + thrust_range * inside[0], 0.0)
-    rotors = shares[:, 0] * wanted + tilt + yaw
-    if rotors.min() >= 0.0 and rotors.max() <= max_rotor_thrust:
+        rotors[i] = 0.0
+        for j in range(4):
+            rotors[i] += c.shares[i, j] * asked[j]
+        possible = possible and 0.0 <= rotors[i] <= c.max_rotor_thrust
+    if possible:
         return
-    most = max(ROTORS * (max_rotor_thrust - tilt.max()), 0.0)
-    least = min(-ROTORS * tilt.min(), 0.5 * weight)
-    thrust = max(min(wanted, most), min(least, most))
-    share = 1.0
+    target = np.zeros(ROTORS)
     for i in range(ROTORS):
-        given = shares[i, 0] * thrust + tilt[i]
-        if yaw[i] > 1e-9:
-            share = min(share, max((max_rotor_thrust - given) / yaw[i], 0.0))
-        elif yaw[i] < -1e-9:
-            share = min(share, max(-given / yaw[i], 0.0))
-    if thrust < wanted or abs(action[0]) <= 1.0:
-        action[0] = (thrust / weight - 1.0) / thrust_range
-    if abs(action[3]) <= 1.0:
-        action[3] = turning[2] / max_rates[2] + share * (inside[3] - turning[2] / max_rates[2])
+        for j in range(4):
+            target[i] += c.weighed[i, j] * asked[j]
+    solve_in_box(c.gram, target, c.max_rotor_thrust, rotors)
+    for j in range(4):
+        given = 0.0
+        for i in range(ROTORS):
+            given += c.effects[j, i] * rotors[i]
+        if abs(action[j]) > 1.0 and (j > 0 or given >= asked[j]):
+            continue
+        if j == 0:
+            action[0] = (given / c.weight - 1.0) / c.thrust_range
+        else:
+            action[j] = (turning[j - 1] + given / c.torque_gain[j - 1]) / c.max_rates[j - 1]

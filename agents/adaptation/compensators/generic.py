@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from ..adapter import State
-from ..nominal import NominalModel
+from ..adapter import State, Transition
+from ..compiled import helper, kernel
+from ..least_squares import solve
+from ..nominal import NominalModel, Response, ask, respond
 
 
 @dataclass(frozen=True)
 class GenericCompensator:
     """Matched and unmatched parts of a disturbance d [R], from the nominal model's input gain B [R, A].
 
-    Matched: du = -(B'WB + lambda tr(B'WB) / A I)^-1 B'W d with W = 1 / acceleration_sd², low-passed, bounded.
+    Matched: du = -(B'WB + lambda diag(B'WB))^-1 B'W d with W = 1 / acceleration_sd², low-passed, bounded: of what one action
+    alone can cancel, 1 / (1 + lambda) is cancelled, however strong that action is.
     Unmatched: what is left of d after its projection on the range of B cannot be cancelled by an action directly, but the
     policy can: its reference is moved (`NominalModel.asked`) so that it asks for the opposite acceleration, as much of it
     as was identified (`NominalModel.response`). A lead on d makes up for the time that the estimate and the vehicle's
@@ -28,14 +32,14 @@ class GenericCompensator:
         authority: |du| at most, in units of the action.
         asked_limit: |acceleration asked for| at most per axis, m/s².
         lead: how far ahead of the estimate d is answered, s.
-        lead_filter: time constant of the estimate that the lead is taken against, s.
+        lead_filter: time constant of the unmatched part that the lead is taken against, s.
         integral_gain: acceleration asked for per integrated tracking error, 1/s³; 0 turns the integral off.
         integral_limit: |acceleration asked for by the integral| at most, m/s².
         integral_window: the integral rests while any error exceeds this: far off, the policy is busy returning.
     """
 
     nominal: NominalModel
-    damping: float = 0.1
+    damping: float = 0.2
     time_constant: float = 0.05
     authority: float = 0.5
     asked_limit: float = 10.0
@@ -53,48 +57,145 @@ class GenericCompensator:
             "slow": np.zeros((n, len(self.nominal.signals.rates))),
         }
 
+    @cached_property
+    def _constants(self) -> tuple[np.ndarray | float, ...]:
+        reader = self.nominal.reader
+        return tuple(
+            Constants(
+                sd=self.nominal.acceleration_sd,
+                tracked=reader.tracked_rate,
+                error=reader.error_index,
+                damping=self.damping,
+                time_constant=self.time_constant,
+                authority=self.authority,
+                asked_limit=self.asked_limit,
+                lead=self.lead / self.lead_filter,
+                lead_filter=self.lead_filter,
+                integral_gain=self.integral_gain,
+                integral_limit=self.integral_limit,
+                integral_window=self.integral_window,
+            )
+        )
+
     def see(self, state: State, observation: np.ndarray, d: np.ndarray, gain: np.ndarray) -> np.ndarray:
         """Observations [N, O] whose reference answers the unmatched part of d [N, R]; gain is B [N, R, A]."""
-        ahead = d + self.lead / self.lead_filter * (d - state["slow"])
-        unmatched = ahead - self._project(ahead, gain, 0.01)
-        answer = self.nominal.response(unmatched[:, self.nominal.reader.tracked_rate]) + state["integral"]
-        return self.nominal.asked(observation, np.clip(answer, -self.asked_limit, self.asked_limit))
+        shown = observation.astype(np.float64)
+        _see(self._constants, self.nominal.policy_response, d, state["slow"], state["integral"], gain, shown)
+        return shown
 
     def correct(
         self, state: State, action: np.ndarray, d: np.ndarray, gain: np.ndarray, dt: np.ndarray
     ) -> tuple[np.ndarray, State]:
         """The compensated action [N, A], not yet within the action's bounds, and the state after."""
-        wish = np.clip(-self._solve(d, gain, self.damping), -self.authority, self.authority)
-        share = np.minimum(1.0, dt / self.time_constant)[:, None]
-        correction = state["correction"] + share * (wish - state["correction"])
-        slow = state["slow"] + np.minimum(1.0, dt / self.lead_filter)[:, None] * (d - state["slow"])
-        return action + correction, state | {"correction": correction, "slow": slow}
+        wish, correction, slow = action.astype(np.float64), state["correction"].copy(), state["slow"].copy()
+        _correct(self._constants, d, gain, dt, wish, correction, slow)
+        return wish, state | {"correction": correction, "slow": slow}
 
-    def integrate(
-        self, state: State, observation: np.ndarray, saturated: np.ndarray, fresh: np.ndarray, dt: np.ndarray
-    ) -> State:
+    def integrate(self, state: State, transition: Transition) -> State:
         """The state after one more control step of tracking error."""
-        error = observation[:, self.nominal.reader.error_index].astype(np.float64)
-        active = fresh & ~saturated.any(1) & (np.linalg.norm(error, axis=1) < self.integral_window)
-        step = self.integral_gain * (dt * active)[:, None] * error
-        integral = np.clip(state["integral"] - step, -self.integral_limit, self.integral_limit)
+        t, integral = transition, state["integral"].copy()
+        following = np.asarray(t.next_observation, dtype=np.float64)
+        _integrate(self._constants, following, t.saturated, t.fresh, t.dt, t.dt * t.unwind, integral)
         return state | {"integral": integral}
 
-    def _solve(self, d: np.ndarray, gain: np.ndarray, damping: float) -> np.ndarray:
-        return _damped_least_squares(gain, self.nominal.acceleration_sd, d, damping)
 
-    def _project(self, d: np.ndarray, gain: np.ndarray, damping: float) -> np.ndarray:
-        return (gain @ self._solve(d, gain, damping)[..., None])[..., 0]
+class Constants(NamedTuple):
+    """What kernels read of a `GenericCompensator`: sd [R] of the nominal accelerations, which rates are tracked [E] and which
+    channels hold their errors [E]; lead in time constants of its filter."""
+
+    sd: np.ndarray
+    tracked: np.ndarray
+    error: np.ndarray
+    damping: float
+    time_constant: float
+    authority: float
+    asked_limit: float
+    lead: float
+    lead_filter: float
+    integral_gain: float
+    integral_limit: float
+    integral_window: float
 
 
-@njit(cache=True)
-def _damped_least_squares(gain: np.ndarray, sd: np.ndarray, d: np.ndarray, damping: float) -> np.ndarray:
-    """(B'WB + damping tr(B'WB) / A I)^-1 B'W d, [N, A]; W = 1 / sd²."""
-    actions = gain.shape[2]
-    out = np.empty((gain.shape[0], actions))
-    for n in range(gain.shape[0]):
-        scaled = gain[n] / sd.reshape(-1, 1)
-        gram = scaled.T @ scaled
-        ridge = damping / actions * np.trace(gram) + 1e-12
-        out[n] = np.linalg.solve(gram + ridge * np.eye(actions), scaled.T @ (d[n] / sd))
-    return out
+_PROJECTION_DAMPING = 0.01
+"""Of the part of d that is taken for matched: what little damping leaves of it would be answered twice."""
+
+
+@kernel
+def _see(c, policy, d, slow, integral, gain, shown):  # type: ignore[no-untyped-def]
+    """`GenericCompensator.see`: shown [N, O] comes as the observation and is written."""
+    c, policy = Constants(*c), Response(*policy)
+    rates, actions, tracked = gain.shape[1], gain.shape[2], c.tracked.shape[0]
+    matched, unmatched = np.empty(actions), np.empty(rates)
+    ahead, asked = np.empty(tracked), np.empty(tracked)
+    for n in range(shown.shape[0]):
+        _unmatched(c, gain[n], d[n], matched, unmatched)
+        for e in range(tracked):
+            i = c.tracked[e]
+            ahead[e] = unmatched[i] + c.lead * (unmatched[i] - slow[n, i])
+        respond(policy, ahead, asked)
+        for e in range(tracked):
+            asked[e] = min(max(asked[e] + integral[n, e], -c.asked_limit), c.asked_limit)
+        ask(policy, asked, shown[n])
+
+
+@kernel
+def _correct(c, d, gain, dt, wish, correction, slow):  # type: ignore[no-untyped-def]
+    """`GenericCompensator.correct`: wish [N, A] comes as the policy's action and is written, as are correction and slow."""
+    c = Constants(*c)
+    matched, unmatched = np.empty(wish.shape[1]), np.empty(d.shape[1])
+    for n in range(wish.shape[0]):
+        _damped_least_squares(gain[n], c.sd, d[n], c.damping, matched)
+        share = min(1.0, dt[n] / c.time_constant)
+        for a in range(wish.shape[1]):
+            correction[n, a] += share * (min(max(-matched[a], -c.authority), c.authority) - correction[n, a])
+            wish[n, a] += correction[n, a]
+        # Of the unmatched part: lost thrust turns with the vehicle, and that turn is no change to be led.
+        _unmatched(c, gain[n], d[n], matched, unmatched)
+        share = min(1.0, dt[n] / c.lead_filter)
+        for i in range(d.shape[1]):
+            slow[n, i] += share * (unmatched[i] - slow[n, i])
+
+
+@kernel
+def _integrate(c, observation, saturated, fresh, dt, undone, integral):  # type: ignore[no-untyped-def]
+    """`GenericCompensator.integrate`: integral [N, E] is written, and loses the share undone [N]."""
+    c = Constants(*c)
+    for n in range(integral.shape[0]):
+        square, active = 0.0, fresh[n]
+        for e in range(integral.shape[1]):
+            square += observation[n, c.error[e]] ** 2
+        for a in range(saturated.shape[1]):
+            active = active and not saturated[n, a]
+        active = active and square < c.integral_window**2
+        for e in range(integral.shape[1]):
+            after = max(1.0 - undone[n], 0.0) * integral[n, e]
+            after -= c.integral_gain * dt[n] * observation[n, c.error[e]] if active else 0.0
+            integral[n, e] = min(max(after, -c.integral_limit), c.integral_limit)
+
+
+@helper
+def _unmatched(c, gain, d, matched, unmatched):  # type: ignore[no-untyped-def]
+    """unmatched [R]: what is left of d [R] after its projection on the range of gain [R, A]."""
+    _damped_least_squares(gain, c.sd, d, _PROJECTION_DAMPING, matched)
+    for i in range(d.shape[0]):
+        unmatched[i] = d[i]
+        for a in range(matched.shape[0]):
+            unmatched[i] -= gain[i, a] * matched[a]
+
+
+@helper
+def _damped_least_squares(gain, sd, d, damping, out):  # type: ignore[no-untyped-def]
+    """out [A] = (B'WB + damping diag(B'WB))^-1 B'W d of one vehicle; W = 1 / sd²."""
+    rates, actions = gain.shape
+    gram = np.empty((actions, actions))
+    for a in range(actions):
+        out[a] = 0.0
+        for i in range(rates):
+            out[a] += gain[i, a] * d[i] / sd[i] ** 2
+        for b in range(a + 1):
+            gram[a, b] = 0.0
+            for i in range(rates):
+                gram[a, b] += gain[i, a] * gain[i, b] / sd[i] ** 2
+        gram[a, a] = (1.0 + damping) * gram[a, a] + 1e-12
+    solve(gram, out)

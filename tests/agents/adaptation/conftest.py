@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+import torch
 
 from undrift.agents.adaptation import NominalModel
+from undrift.agents.adaptation.encoder import HistoryEncoder, history_channels
 from undrift.envs.signals import Signals
+from undrift.policies import CfC, DeployedPolicy
 
 HISTORY = 2
 
@@ -57,3 +60,23 @@ def random_nominal():
     shapes = {"w1": (5, 4), "b1": (4,), "w2": (4, 4), "b2": (4,), "w3": (4, 2), "b3": (2,), "skip": (5, 2)}
     scales = {"in_scale": rng.uniform(0.5, 2, 5), "out_scale": rng.uniform(0.5, 2, 2), "out_mean": rng.normal(size=2)}
     return make_nominal(**{name: rng.normal(size=shape) for name, shape in shapes.items()}, **scales)
+
+
+def make_encoder(nominal, readout, units=5):
+    """An encoder of random memory, with readout [R, I + units]; a seed in its place draws one."""
+    channels, rates = history_channels(nominal.signals), len(nominal.signals.rates)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        cell = CfC(len(channels), units, period=nominal.dt)
+    if isinstance(readout, int):
+        readout = np.random.default_rng(readout).normal(scale=0.3, size=(rates, len(channels) + units))
+    config = {"format": 2, "cell": cell.config, "observation_scale": [1.0] * len(channels), "actor_layers": 1}
+    config |= {"action_size": rates, "squash": False, "observation_names": channels}
+    tensors = {f"cell.{name}": tensor.numpy() for name, tensor in cell.state_dict().items()}
+    tensors |= {"actor.0.weight": readout, "actor.0.bias": np.zeros(rates)}
+    return HistoryEncoder(DeployedPolicy(config, tensors), {"seed": 0})
+
+
+@pytest.fixture
+def encoder(random_nominal):
+    return make_encoder(random_nominal, readout=1)

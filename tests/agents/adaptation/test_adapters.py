@@ -14,7 +14,7 @@ REFERENCE = Run.reference().nominal
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_every_adapter_keeps_the_contract(name, random_nominal):
-    check_adapter(ADAPTERS[name], REFERENCE if name == "drone" else random_nominal)
+    check_adapter(ADAPTERS[name], REFERENCE if name in ("drone", "history") else random_nominal)
 
 
 def test_the_check_finds_an_adapter_that_changes_its_state_in_place(nominal):
@@ -37,11 +37,13 @@ def test_the_check_finds_an_adapter_whose_rows_mix(nominal):
 
 
 def test_an_unknown_adapter_names_the_valid_ones(nominal):
-    with pytest.raises(ValueError, match="unknown adapter 'obserber'.*frozen, integral, l1, observer, drone, auto"):
+    with pytest.raises(
+        ValueError, match="unknown adapter 'obserber'.*frozen, integral, l1, observer, drone, history, auto"
+    ):
         make_adapter("obserber", nominal)
 
 
-@pytest.mark.parametrize("name", ["integral", "l1", "observer", "drone", "auto"])
+@pytest.mark.parametrize("name", ["integral", "l1", "observer", "drone", "history", "auto"])
 def test_an_adapter_is_refused_where_the_environment_names_no_tracking_error(name, nominal):
     signals = dataclasses.replace(nominal.signals, tracking={}, preview=())
     tensors = dict(nominal.tensors) | {"response": np.zeros((0, 0))}

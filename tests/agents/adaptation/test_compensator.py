@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from undrift.agents.adaptation import Transition
 from undrift.agents.adaptation.compensators.generic import GenericCompensator
 
 GAIN = np.array([[[8.0], [0.0]]])
@@ -65,6 +66,16 @@ def test_the_lead_fades_once_the_estimate_stands_still(nominal):
     assert first == pytest.approx((1 + compensator.lead / compensator.lead_filter) * last, rel=1e-3)
 
 
+def test_a_matched_disturbance_that_turns_with_the_vehicle_gets_no_lead(nominal):
+    compensator, state = GenericCompensator(nominal), GenericCompensator(nominal).initial_state(1)
+    for angle in np.linspace(0.0, 1.0, 20):
+        along = np.array([[np.cos(angle), np.sin(angle)]])
+        gain = 8.0 * along[..., None]
+        shown = compensator.see(state, np.zeros((1, 8)), 3.0 * along, gain)
+        assert np.abs(8.0 * shown[0, 6:]).max() < 0.1
+        _, state = compensator.correct(state, np.zeros((1, 1)), 3.0 * along, gain, NOW)
+
+
 @pytest.mark.parametrize(
     ("error", "saturated", "fresh", "moves"),
     [(0.1, False, True, True), (0.1, True, True, False), (0.1, False, False, False), (0.4, False, True, False)],
@@ -73,8 +84,7 @@ def test_the_lead_fades_once_the_estimate_stands_still(nominal):
 def test_the_integral_rests_when_it_would_wind_up(nominal, error, saturated, fresh, moves):
     compensator = GenericCompensator(nominal)
     observation = np.array([[0.0, error, 0, 0, 0, 0, 0, 0]])
-    state = compensator.integrate(
-        compensator.initial_state(1), observation, np.array([[saturated]]), np.array([fresh]), NOW
-    )
+    transition = Transition(observation, np.zeros((1, 1)), np.array([[saturated]]), observation, np.array([fresh]), NOW)
+    state = compensator.integrate(compensator.initial_state(1), transition)
     expected = -compensator.integral_gain * 0.02 * error if moves else 0.0
     assert state["integral"][0, 1] == pytest.approx(expected)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.optimize import lsq_linear
 
 from undrift.agents import Run
 from undrift.agents.adaptation import NominalModel, Transition, make_adapter
@@ -14,6 +15,9 @@ NOMINAL = Run.reference().nominal
 COMPENSATOR = DroneCompensator.of(NOMINAL)
 VEHICLE = COMPENSATOR.vehicle
 NOW = np.array([0.02])
+POSITIONS, SPIN = np.array(VEHICLE.rotor_positions), np.array(VEHICLE.rotor_spin)
+ALLOCATION = np.stack([np.ones(ROTORS), POSITIONS[:, 1], -POSITIONS[:, 0], SPIN * VEHICLE.torque_per_thrust])
+"""Thrust and torques of the rotors' thrusts, from where they stand and how they spin."""
 
 
 def tilted(angle=0.4):
@@ -31,11 +35,8 @@ def answer(action, d=None, effectiveness=0.0, attitude=None, turning=None, compe
 
 def rotors(action, turning=(0.0, 0.0, 0.0)):
     """Thrust asked of each rotor [4], N, by the inverse of the allocation."""
-    positions = np.array(VEHICLE.rotor_positions)
     torque = np.array(VEHICLE.inertia) * VEHICLE.rate_gains * (np.array(VEHICLE.max_rates) * action[1:] - turning)
-    spin = np.array(VEHICLE.rotor_spin) * VEHICLE.torque_per_thrust
-    allocation = np.stack([np.ones(ROTORS), positions[:, 1], -positions[:, 0], spin])
-    return np.linalg.solve(allocation, [VEHICLE.weight * (1 + VEHICLE.thrust_range * action[0]), *torque])
+    return np.linalg.solve(ALLOCATION, [VEHICLE.weight * (1 + VEHICLE.thrust_range * action[0]), *torque])
 
 
 def test_without_disturbance_the_policy_flies_alone():
@@ -57,26 +58,29 @@ def test_rates_are_moved_so_that_the_rate_loop_cancels_the_disturbance():
     np.testing.assert_allclose(cancelled, [-20.0, 10.0, -2.0], rtol=1e-9)
 
 
-def test_the_mixer_keeps_roll_and_pitch_then_thrust_and_gives_up_yaw_first():
+def test_what_the_rotors_cannot_give_is_the_nearest_that_they_can_by_priority():
+    """Against scipy's solver. An action that was wished for beyond its bounds is no less for it, and not compared."""
     rng = np.random.default_rng(4)
+    priority = np.array(COMPENSATOR.priority) / [1, VEHICLE.arm, VEHICLE.arm, VEHICLE.torque_per_thrust]
     cut = 0
-    for action in rng.uniform(-1, 1, (300, 4)) * [1.0, 0.5, 0.5, 1.0]:
-        turning = rng.normal(size=3)
-        u = answer(action, turning=turning)
-        wished, given = rotors(action, turning), rotors(u, turning)
-        limit = VEHICLE.max_rotor_thrust
-        np.testing.assert_allclose(u[1:3], action[1:3], atol=1e-12)
-        possible = wished.min() >= 0 and wished.max() <= limit
-        if possible:
-            np.testing.assert_allclose(u, action, atol=1e-9)
-        elif u[0] == pytest.approx(action[0]):
-            assert given.min() > -1e-9 and given.max() < limit + 1e-9
-            assert (
-                abs(u[3] - turning[2] / VEHICLE.max_rates[2])
-                <= abs(action[3] - turning[2] / VEHICLE.max_rates[2]) + 1e-9
-            )
-        cut += not possible
+    for action in rng.uniform(-0.99, 0.99, (200, 4)):
+        # No vehicle is asked to pull itself down.
+        action[0] = max(action[0], -1.0 / VEHICLE.thrust_range)
+        turning = 3.0 * rng.normal(size=3)
+        wished, given = rotors(action, turning), rotors(answer(action, turning=turning), turning)
+        if wished.min() >= 0 and wished.max() <= VEHICLE.max_rotor_thrust:
+            np.testing.assert_allclose(given, wished, atol=1e-9)
+            continue
+        weighted = priority[:, None] * ALLOCATION
+        nearest = lsq_linear(weighted, weighted @ wished, (0.0, VEHICLE.max_rotor_thrust), method="bvls", tol=1e-14).x
+        np.testing.assert_allclose(given, nearest, atol=1e-7)
+        cut += 1
     assert cut > 50
+
+
+def test_a_wish_beyond_the_bounds_stays_beyond_them_unless_less_thrust_is_all_there_is():
+    u = answer([1.3, 0.9, 0.2, 1.4])
+    assert u[0] < 1.0 and u[3] == 1.4
 
 
 def test_without_the_mixer_a_wish_beyond_the_rotors_stays():
@@ -87,6 +91,7 @@ def test_without_the_mixer_a_wish_beyond_the_rotors_stays():
 def learn(true, angle=0.3, steps=200, saturated=False):
     """Effectiveness after flying with thrust scaled by 1 + true, where the estimate of d follows at once."""
     state = COMPENSATOR.initial_state(1) | {"filters": np.ones((1, 2, 6, 6)), "travel": np.zeros((1, 6))}
+    state |= {"effectiveness": np.zeros(1)}
     attitude, thrust = tilted(angle), 12.0
     f = np.zeros((1, 6))
     f[:, :3] = thrust * attitude[:, [2, 5, 8]] - [0, 0, GRAVITY]
@@ -127,3 +132,17 @@ def test_other_vehicles_are_refused_and_auto_takes_the_observer_there(nominal):
         make_adapter("drone", unnamed)
     assert make_adapter("auto", nominal).model_based.name == "observer"
     assert make_adapter("auto", NOMINAL).model_based.name == "drone"
+
+
+def test_the_lead_is_taken_on_what_leaning_answers_and_not_on_thrust():
+    level, flat = tilted(0.0), np.zeros((1, 6))
+    fresh = COMPENSATOR.initial_state(1) | {"delay": np.zeros(1, dtype=int), "d": np.array([[2.0, 0, -3.0, 0, 0, 0]])}
+    settled = fresh | {"slow": fresh["d"][:, :3]}
+    shown = [COMPENSATOR.see(state, np.zeros((1, 34)), flat, level) for state in (fresh, settled)]
+    np.testing.assert_array_equal(shown[0][1]["answered"], fresh["d"])
+    led, plain = (
+        NOMINAL.asked(np.zeros((1, 34)), NOMINAL.response(np.array([[ahead, 0.0, 0.0]])))
+        for ahead in (2.0 * (1 + COMPENSATOR.lead / COMPENSATOR.lead_filter), 2.0)
+    )
+    np.testing.assert_allclose(shown[0][0], led)
+    np.testing.assert_allclose(shown[1][0], plain)

@@ -6,18 +6,21 @@ from scipy.linalg import solve_discrete_are
 from scipy.spatial.transform import Rotation
 from scipy.stats import t as student
 
+from undrift.agents import Run
 from undrift.agents.adaptation import Transition
 from undrift.agents.adaptation.estimator import AUTOCOVARIANCE, LOG_WEIGHT, P11, P12, P22, D, DisturbanceObserver, _roll
+from undrift.envs.drone.vehicle import GRAVITY
 
 DT = 0.02
 NOTHING = np.zeros(2)
+ALL_TOUCHED = np.ones((1, 2), dtype=bool)
 
 
 def constant(*d):
     return lambda step: np.array(d)
 
 
-def fly(observer, disturbance, steps, noise=0.0, n=1, seed=0, stale=(), saturated=False, late=0):
+def fly(observer, disturbance, steps, noise=0.0, n=1, seed=0, stale=(), saturated=False, late=0, **permitted):
     """A point mass under random commands that arrive `late` periods late; disturbance is a function of the step.
 
     Yields (state, true velocity) after each step."""
@@ -33,10 +36,11 @@ def fly(observer, disturbance, steps, noise=0.0, n=1, seed=0, stale=(), saturate
         following = v + noise * rng.standard_normal(v.shape)
         if step in stale:
             following = measured
-        fresh = np.full(n, step not in stale)
-        transition = Transition(observe(measured), sent[0], fresh, observe(following), fresh, np.full(n, DT))
-        before, f = observer.begin(state, transition)
-        state = observer.update(before, transition, f, np.zeros((n, 2)), np.full((n, 2), saturated))
+        fresh, bound = np.full(n, step not in stale), np.full((n, 1), saturated)
+        transition = Transition(
+            observe(measured), sent[0], bound, observe(following), fresh, np.full(n, DT), **permitted
+        )
+        state, *_ = observer.learn(state, transition, ALL_TOUCHED)
         measured = following
         yield state, v
 
@@ -105,9 +109,8 @@ def test_every_member_is_a_kalman_filter_and_their_mean_is_weighted_by_likelihoo
         following = measured + 0.02 * DT * rng.standard_normal() * 0.05 + (DT * 0.4 if step > 30 else 0.0)
         known = np.array([[0.0, 0, measured, 0, 0, 0, 0, 0]]), np.array([[0.0, 0, following, 0, 0, 0, 0, 0]])
         ones = np.ones(1, dtype=bool)
-        transition = Transition(known[0], np.zeros((1, 1)), ~ones, known[1], ones, np.full(1, DT))
-        before, nothing = observer.begin(state, transition)
-        state = observer.update(before, transition, nothing, np.zeros((1, 2)), np.zeros((1, 2), bool))
+        transition = Transition(known[0], np.zeros((1, 1)), ~ones[:, None], known[1], ones, np.full(1, DT))
+        state, *_ = observer.learn(state, transition, ALL_TOUCHED)
         measured = following
         if step < nominal.history:
             means = [np.array([following, 0.0]) for _ in means]
@@ -161,7 +164,9 @@ def test_neither_noise_nor_a_disturbance_that_comes_suddenly_is_taken_for_a_dela
 def test_an_attitude_matrix_turns_with_the_body_rates():
     rng = np.random.default_rng(2)
     start, rates = Rotation.random(5, random_state=3), rng.normal(size=(5, 6))
-    _, turned, _ = _roll(rates, start.as_matrix().reshape(5, 9), np.zeros((5, 6)), np.zeros((5, 6)), DT, 3)
+    turned = start.as_matrix().reshape(5, 9)
+    for n in range(5):
+        _roll(rates[n], np.zeros(6), DT, 3, rates[n].copy(), turned[n], np.zeros(6))
     expected = (start * Rotation.from_rotvec(DT * rates[:, 3:])).as_matrix().reshape(5, 9)
     np.testing.assert_allclose(turned, expected, atol=1e-4)
 
@@ -182,3 +187,66 @@ def test_one_wild_measurement_moves_the_estimate_by_a_bounded_amount(nominal):
     wild = lambda step: np.array([1e4, 0.0]) if step == 50 else NOTHING
     flown = list(fly(DisturbanceObserver(nominal), wild, steps=52))
     assert np.abs(flown[50][0]["d"] - flown[49][0]["d"]).max() < 5.0
+
+
+def test_within_the_dead_zone_noise_moves_no_estimate_and_a_disturbance_does(nominal):
+    observer = DisturbanceObserver(nominal, wander=(2.5,))
+    moved = lambda zone: np.mean(
+        [
+            np.abs(np.diff([state["d"] for state, _ in flown], axis=0)).mean()
+            for flown in [list(fly(observer, constant(0.0, 0.0), steps=200, noise=0.01, n=16, dead_zone=zone))]
+        ]
+    )
+    assert moved(2.0) < 0.5 * moved(0.0)
+    *_, (state, _) = fly(observer, constant(1.5, -0.8), steps=60, noise=0.001, dead_zone=2.0)
+    np.testing.assert_allclose(state["d"], [[1.5, -0.8]], atol=0.2)
+
+
+def test_a_leak_forgets_what_no_sample_confirms(nominal):
+    *_, (kept, _) = fly(DisturbanceObserver(nominal), constant(1.0, 0.0), steps=60)
+    *_, (leaking, _) = fly(DisturbanceObserver(nominal), constant(1.0, 0.0), steps=60, leak=5.0)
+    assert 0.5 < leaking["d"][0, 0] < 0.98 * kept["d"][0, 0]
+
+
+def test_commands_at_rest_tell_no_delay(nominal):
+    flown = fly(
+        DisturbanceObserver(nominal), constant(0.0, 0.0), steps=150, noise=0.002, late=2, excited=np.array([False])
+    )
+    assert {int(state["delay"][0]) for state, _ in flown} == {0}
+
+
+def test_what_is_restored_is_what_was_kept_and_the_history_goes_on(nominal):
+    observer = DisturbanceObserver(nominal)
+    flown = fly(observer, lambda step: np.array([1.0, 0.0]) if step < 60 else np.array([-2.0, 0.5]), steps=120, n=2)
+    states = [state for state, _ in flown]
+    good = observer.keep(states[59], np.array([True, True]))
+    shadow = {name: value for name, value in good.items() if name.startswith("kept_")}
+    last = states[-1] | shadow
+    back = observer.restore(last, np.array([False, True]))
+    np.testing.assert_array_equal(back["d"], [last["d"][0], good["d"][1]])
+    np.testing.assert_array_equal(back["filters"][1, 1, D], good["d"][1])
+    for name in ("commands", "rates", "age"):
+        np.testing.assert_array_equal(back[name], last[name])
+
+
+def test_what_was_learned_the_shadow_and_nothing_are_scored_on_the_same_samples(nominal):
+    observer = DisturbanceObserver(nominal)
+    *_, (state, _) = fly(observer, constant(1.0, 0.0), steps=80)
+    learned, nothing, shadow = state["loss"][0]
+    assert learned < 0.1 * nothing
+    assert shadow == pytest.approx(nothing)
+
+
+def test_lost_thrust_is_expected_along_body_z_and_told_apart_from_a_disturbance():
+    """A vehicle that leans and has lost 30 % of its thrust, whose effectiveness is known: nothing is left to estimate."""
+    observer = DisturbanceObserver(Run.reference().nominal)
+    attitude = np.array([0.955, 0, 0.296, 0, 1, 0, -0.296, 0, 0.955])
+    state = observer.initial_state(1) | {"age": np.ones(1, np.int64), "context": attitude[None]}
+    still = np.zeros((1, 34))
+    transition = Transition(still, np.zeros((1, 4)), np.zeros((1, 4), bool), still, np.ones(1, bool), np.full(1, DT))
+    touched = np.ones((4, 6), dtype=bool)
+    _, nominal, *_ = observer.learn(state, transition, touched)
+    _, lost, *_ = observer.learn(state | {"effectiveness": np.full(1, -0.3)}, transition, touched)
+    up = attitude[[2, 5, 8]]
+    thrust = (nominal[0, :3] + [0.0, 0.0, GRAVITY]) @ up
+    np.testing.assert_allclose((lost - nominal)[0], [*(-0.3 * thrust * up), 0.0, 0.0, 0.0], atol=1e-12)

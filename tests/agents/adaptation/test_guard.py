@@ -1,8 +1,10 @@
 """The guard: what it repairs, shrinks and rolls back, and that it says so."""
 
 import numpy as np
+import pytest
 
-from undrift.agents.adaptation import Guard
+from undrift.agents.adaptation import Guard, Integral, Observer, Transition
+from undrift.agents.adaptation.guard import bound_action
 
 STEPS = np.array([7, 7])
 OWN = np.zeros((2, 2))
@@ -44,6 +46,13 @@ def test_a_proposal_beyond_its_authority_is_shrunk():
     assert reasons(guard) == [(7, 0, "proposed action beyond its authority")]
 
 
+def test_to_shrink_one_row_leaves_the_others_to_the_bit():
+    own, proposed = np.array([[0.1], [0.7]]), np.array([[9.0], [0.1]])
+    sent = Guard().admit_action(own, proposed, own, STEPS)
+    assert (own + (proposed - own))[1] != proposed[1]
+    np.testing.assert_array_equal(sent[1], proposed[1])
+
+
 def test_a_proposal_that_is_not_finite_gives_way_to_the_policys_own():
     guard = Guard()
     sent = guard.admit_action(OWN, np.array([[np.inf, 0.0], [0.1, 0.0]]), LAST, STEPS)
@@ -81,24 +90,76 @@ def test_switched_off_it_lets_proposals_through():
     assert not guard.events
 
 
-def review(guard, loss, rounds):
-    learned, kept, worse = {"d": np.array([[9.0], [9.0]])}, {"d": np.zeros((2, 1))}, np.zeros(2, int)
+def scored(nominal, learned, shadow):
+    """An observer and the state of two vehicles that have learned d = 9, before d = 4 was kept, and have these losses."""
+    observer = Observer(nominal)
+    state = observer.initial_state(2)
+    state |= {"d": np.full((2, 2), 9.0), "kept_d": np.full((2, 2), 4.0)}
+    return observer, state | {"loss": np.array([learned, [5.0, 5.0], shadow]).T}
+
+
+def review(guard, observer, state, rounds):
+    worse = np.zeros(2, int)
     for step in range(1, rounds + 1):
-        learned, kept, worse = guard.review(learned, kept, worse, np.array(loss), np.full(2, step))
-    return learned["d"][:, 0], kept["d"][:, 0]
+        state, worse = guard.review(observer, state, worse, np.full(2, step))
+    return state
 
 
-def test_a_state_that_predicts_worse_than_none_is_rolled_back_in_its_row_once_it_has_lasted():
-    guard = Guard(patience=5, snapshot_every=50)
-    assert review(guard, [[1.0, 0.5], [0.5, 1.0]], rounds=4)[0].tolist() == [9.0, 9.0]
-    assert review(guard, [[1.0, 0.5], [0.5, 1.0]], rounds=5)[0].tolist() == [0.0, 9.0]
-    assert reasons(guard) == [(5, 0, "adapter predicts worse than without it")]
+def test_what_predicts_worse_than_the_shadow_is_rolled_back_in_its_row_once_it_has_lasted(nominal):
+    guard = Guard(patience=5)
+    observer, state = scored(nominal, learned=[1.0, 0.5], shadow=[0.5, 0.6])
+    assert review(guard, observer, state, rounds=4)["d"][:, 0].tolist() == [9.0, 9.0]
+    assert review(guard, observer, state, rounds=5)["d"][:, 0].tolist() == [4.0, 9.0]
+    assert reasons(guard) == [(5, 0, "adapter predicts worse than before")]
 
 
-def test_a_state_that_predicts_well_is_kept_to_go_back_to():
-    _, kept = review(Guard(patience=5, snapshot_every=3), [[1.0, 0.5], [0.5, 1.0]], rounds=3)
-    assert kept.tolist() == [0.0, 9.0]
+def test_what_predicts_no_worse_becomes_the_shadow(nominal):
+    observer, state = scored(nominal, learned=[1.0, 0.5], shadow=[0.99, 0.6])
+    kept = review(Guard(keep_every=3), observer, state, rounds=3)
+    assert kept["kept_d"][:, 0].tolist() == [4.0, 9.0]
+    np.testing.assert_array_equal(kept["loss"][1], [0.5, 5.0, 0.5])
 
 
-def test_without_the_guard_nothing_is_rolled_back():
-    assert review(Guard(enabled=False, patience=1), [[1.0, 0.0], [1.0, 0.0]], rounds=9)[0].tolist() == [9.0, 9.0]
+@pytest.mark.parametrize("guard", [Guard(enabled=False, patience=1), Guard(loss_margin=np.inf, patience=1)])
+def test_without_the_shadow_nothing_is_rolled_back(guard, nominal):
+    observer, state = scored(nominal, learned=[9.0, 9.0], shadow=[0.0, 0.0])
+    assert review(guard, observer, state, rounds=9)["d"][:, 0].tolist() == [9.0, 9.0]
+
+
+def test_repetitions_are_one_event_and_another_after_a_pause():
+    guard = Guard()
+    for step in (5, 7, 8, 300):
+        guard.repair(LAST, LAST, SAMPLED, np.full(2, step))
+    first, _, second, _ = guard.events
+    assert (first.step, first.last, first.count) == (5, 8, 3)
+    assert (second.step, second.last, second.count) == (300, 300, 1)
+
+
+def test_what_could_not_be_sent_is_told_with_the_saturation_and_the_activity():
+    wish, last = np.array([[1.5, -0.99], [0.2, 0.1]]), np.array([[1.0, 0.0], [0.2, 0.1]])
+    sent, saturated, unsent, activity = bound_action(wish, last, np.zeros(2))
+    np.testing.assert_array_equal(sent, [[1.0, -0.99], [0.2, 0.1]])
+    np.testing.assert_array_equal(saturated, [[True, True], [False, False]])
+    np.testing.assert_array_equal(unsent, [0.5, 0.0])
+    np.testing.assert_allclose(activity, [0.099, 0.0])
+
+
+def test_a_sample_permits_what_its_action_did_and_each_restraint_can_be_switched_off():
+    bound, unsent, activity = np.array([[True, False], [False, False]]), np.array([0.5, 0.0]), np.array([0.1, 0.0])
+    guard = Guard(unwind=2.0, leak=0.3, dead_zone=0.7)
+    saturated, excited, unwind, leak, zone = guard.permit(bound, unsent, activity, STEPS)
+    np.testing.assert_array_equal(saturated, bound)
+    np.testing.assert_array_equal(excited, [True, False])
+    np.testing.assert_array_equal(unwind, [1.0, 0.0])
+    assert (leak, zone) == (0.3, 0.7)
+    assert reasons(guard) == [(7, 1, "commands at rest"), (7, 0, "action beyond its bounds")]
+    for free in (Guard(enabled=False), Guard(freeze=False, unwind=0.0, leak=0.0, dead_zone=0.0, excitation=0.0)):
+        saturated, excited, unwind, leak, zone = free.permit(bound, unsent, activity, STEPS)
+        assert not saturated.any() and excited.all() and not unwind.any() and (leak, zone) == (0.0, 0.0)
+
+
+def test_integrals_rest_while_an_action_saturates_and_are_unwound_by_what_could_not_be_sent(nominal):
+    adapter, error = Integral(nominal, gain=1.0), np.array([[0.1, 0.0, 0, 0, 0, 0, 0, 0]] * 3)
+    sample = error, np.zeros((3, 1)), np.array([[False], [True], [True]]), error, np.ones(3, bool), np.full(3, 0.02)
+    state = adapter.learn({"integral": np.full((3, 2), 0.3)}, Transition(*sample, unwind=np.array([0.0, 0.0, 5.0])))
+    np.testing.assert_allclose(state["integral"][:, 0], [0.302, 0.3, 0.27])

@@ -55,6 +55,14 @@ def test_a_saved_model_is_read_back_equal(random_nominal, tmp_path):
     assert loaded.signals == random_nominal.signals and loaded.dt == random_nominal.dt
 
 
+def test_a_saved_model_takes_its_encoder_along(random_nominal, encoder, tmp_path):
+    random_nominal.save(tmp_path)
+    assert NominalModel.load(tmp_path).encoder is None
+    random_nominal.encoder = encoder
+    random_nominal.save(tmp_path)
+    assert NominalModel.load(tmp_path).encoder.network.sha256 == encoder.network.sha256
+
+
 def test_a_missing_file_is_named(nominal, tmp_path):
     nominal.save(tmp_path)
     (tmp_path / "nominal.safetensors").unlink()

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from undrift.agents import Episode, Run, evaluate, summarize
-from undrift.agents.evaluation.evaluate import slug
+from undrift.agents.evaluation.evaluate import check, slug
 from undrift.envs import Abrupt, Payload, Scenario
 
 RUN = Run.reference()
@@ -56,6 +56,13 @@ def test_a_randomised_run_flown_alone_is_its_own_base(tmp_path):
     nominal = evaluate([RUN], ["frozen", "observer"], SCENARIOS, SEEDS[:2], tmp_path / "nominal")
     figures = ("rmse_cm", "difference_cm", "harmed")
     assert [[row[f] for f in figures] for row in rows] == [[row[f] for f in figures] for row in summarize(nominal)]
+
+
+def test_a_run_trained_with_an_adapter_flown_alone_is_its_own_base():
+    with_adapter = dataclasses.replace(RUN, config=RUN.config | {"kind": "trained with auto"})
+    assert check([with_adapter], ["frozen"], SCENARIOS) == "trained with auto"
+    assert check([with_adapter, RANDOMISED], ["frozen"], SCENARIOS) == "domain-randomised"
+    assert check([with_adapter, RANDOMISED, RUN], ["frozen"], SCENARIOS) == "nominal"
 
 
 def test_beside_a_nominal_run_of_its_seed_a_randomised_one_is_compared_with_that(tmp_path):

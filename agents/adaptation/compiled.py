@@ -1,0 +1,16 @@
+"""How the kernels of the adaptation are compiled: as those of the policies are, from helpers that files share."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from ...policies.kernels import backend
+from ...policies.kernels.backend import helper
+
+# Compiled code is kept until its own file changes, or one of these, whose helpers the kernels of other files call.
+_SHARED = ("least_squares.py", "nominal.py", "thrust.py")
+
+kernel = partial(backend.kernel, helpers=backend.HELPERS + backend.stamp(*map(Path(__file__).with_name, _SHARED)))
+
+__all__ = ["helper", "kernel"]
