@@ -25,6 +25,7 @@ AIR = (0.30, 0.92, 1.0)
 
 _MAP, _HERE = (10, 15, 28), (255, 140, 38)  # a map's ground, and its dot
 _PARCEL_DENSITY = 320.0  # kg/m³
+_ORIGIN, _UPRIGHT = np.zeros(3), np.eye(3)
 _ARROWS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 2, [-0.5, 0.5], indexing="ij"), axis=-1).reshape(-1, 3)
 
 
@@ -103,13 +104,7 @@ class Canvas:
 
     def reshape(self, mesh: str, vertices: np.ndarray) -> None:
         """Move the vertices of a level mesh, whose geom has its name, to `vertices` [V, 3] m in the world."""
-        number, geom = self.model.mesh(mesh).id, self.model.geom(mesh).id
-        first, count = self.model.mesh_vertadr[number], self.model.mesh_vertnum[number]
-        self.model.mesh_vert[first : first + count] = vertices
-        normal, normals = self.model.mesh_normaladr[number], self.model.mesh_normalnum[number]
-        self.model.mesh_normal[normal : normal + normals] = (0, 0, 1)
-        # MuJoCo had turned the mesh into the frame of its inertia, and its geom back.
-        self.model.geom_pos[geom], self.model.geom_quat[geom] = 0, (1, 0, 0, 0)
+        number = reshape_mesh(self.model, mesh, vertices)
         shown = self.geom(mesh)
         shown.pos[:], shown.mat[:] = 0, np.eye(3)
         self._gl.make_current()
@@ -117,9 +112,7 @@ class Canvas:
 
     def paint(self, texture: str, colours: np.ndarray) -> None:
         """Give a texture of the model its colours: [pixels, 3] in [0, 1]."""
-        number = self.model.texture(texture).id
-        first = self.model.tex_adr[number]
-        self.model.tex_data[first : first + colours.size] = np.round(255 * colours).astype(np.uint8).ravel()
+        number = paint_texture(self.model, texture, colours)
         self._gl.make_current()
         mujoco.mjr_uploadTexture(self.model, self._context, number)
 
@@ -138,6 +131,14 @@ class Canvas:
         focal = height / 2 / np.tan(np.radians(self.model.vis.global_.fovy) / 2) / max(offset @ forward, 1e-3)
         return width / 2 + focal * (offset @ np.cross(forward, up)), height / 2 - focal * (offset @ up)
 
+    @property
+    def across(self) -> np.ndarray:
+        """[2, 3] level unit vectors of the world that point right and up (or away) in the present picture."""
+        camera = self.scene.camera[0]
+        forward, up = np.array(camera.forward), np.array(camera.up)
+        across = np.stack([np.cross(forward, up), forward + up]) * [1.0, 1.0, 0.0]
+        return across / np.linalg.norm(across, axis=1, keepdims=True)
+
     def picture(self) -> np.ndarray:
         """The present picture: uint8 [height, width, 3]."""
         width, height = self.size
@@ -152,7 +153,7 @@ class Canvas:
         return picture
 
     def _connector(self, kind: mujoco.mjtGeom, start: Any, end: Any, rgba: Any, width: float) -> None:
-        geom = self.shape(kind, np.zeros(3), np.zeros(3), np.eye(3), rgba)
+        geom = self.shape(kind, _ORIGIN, _ORIGIN, _UPRIGHT, rgba)
         geom.emission = 1.0
         mujoco.mjv_connector(geom, kind.value, width, np.asarray(start, float), np.asarray(end, float))
 
@@ -166,6 +167,26 @@ class Canvas:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def reshape_mesh(model: mujoco.MjModel, mesh: str, vertices: np.ndarray) -> int:
+    """Give a level mesh of a model, whose geom has its name, its `vertices` [V, 3] m in the world; returns its number."""
+    number, geom = model.mesh(mesh).id, model.geom(mesh).id
+    first, count = model.mesh_vertadr[number], model.mesh_vertnum[number]
+    model.mesh_vert[first : first + count] = vertices
+    normal, normals = model.mesh_normaladr[number], model.mesh_normalnum[number]
+    model.mesh_normal[normal : normal + normals] = (0, 0, 1)
+    # MuJoCo had turned the mesh into the frame of its inertia, and its geom back.
+    model.geom_pos[geom], model.geom_quat[geom] = 0, (1, 0, 0, 0)
+    return number
+
+
+def paint_texture(model: mujoco.MjModel, texture: str, colours: np.ndarray) -> int:
+    """Give a texture of a model its `colours` [pixels, 3] in [0, 1]; returns its number."""
+    number = model.texture(texture).id
+    first = model.tex_adr[number]
+    model.tex_data[first : first + colours.size] = np.round(255 * colours).astype(np.uint8).ravel()
+    return number
 
 
 def _make_context(model: mujoco.MjModel) -> mujoco.MjrContext:

@@ -15,7 +15,13 @@ from .drawing import Canvas
 if TYPE_CHECKING:
     from .simulation import BatchEnv
 
-CAMERAS = {"chase": (640, 480), "first_person": (64, 64), "top": (640, 480)}
+CAMERAS = {
+    "chase": (640, 480),
+    "orbit": (640, 480),
+    "top": (640, 480),
+    "first_person": (64, 64),
+    "fixed": (640, 480),
+}
 """The cameras, by name, with the width and height of their pictures in pixels."""
 SKY = (0.55, 0.66, 0.80)
 
@@ -26,16 +32,20 @@ _TURN_S = 0.6  # time constant with which the chase camera turns
 _TRAIL = 100  # pictures
 _TRAIL_COLOUR = (1.0, 0.55, 0.15)
 _OVERVIEW = 3.0  # times as far away as the chase camera is the one on top
+_ORBIT_S = 15.0  # in which the camera goes round
+_ORBIT_ELEVATION = -0.35  # rad
+_STANDS = 8.0  # m, how far a camera that stands lets the vehicle go before it is put down again further on
 _VEHICLE_GROUP = 2  # of the vehicle's visible geoms
 
 
 class View:
     """Pictures of simulation `index`, now.
 
-    "chase" stays behind and above the vehicle and turns to what comes (the environment's `outlook`); "top" looks straight
-    down on it, world y upwards. Both show what explains the episode as well: what the environment's `draw` adds, and the
-    way gone, as far as it was in the pictures before. "first_person" sees the world alone, as a camera on the vehicle
-    does: floor, horizon, road, obstacles.
+    "chase" stays behind and above the vehicle and turns to what comes (the environment's `outlook`); "orbit" goes round it
+    once in 15 s; "top" looks straight down on it, world y upwards; "fixed" stands beside the way and turns to it, and where
+    it has gone too far stands further on. They show what explains the episode as well: what the environment's `draw` adds,
+    and the way gone, as far as it was in the pictures before. "first_person" sees the world alone, as a camera on the
+    vehicle does: floor, horizon, road, obstacles.
 
     Close it to free the OpenGL context.
 
@@ -77,6 +87,7 @@ class View:
         self._time = np.inf  # of the last picture
         self._outlook = np.array([1.0, 0.0])
         self._trail: deque[np.ndarray] = deque(maxlen=_TRAIL)
+        self._stand = np.full(3, np.inf)
 
     def draw(self) -> np.ndarray:
         """The picture: uint8 [height, width, 3]."""
@@ -89,7 +100,13 @@ class View:
         tile = _TILE * scale
         self._data.geom_xpos[self._floor, :2] = tile * np.round(position[:2] / tile)
         mujoco.mj_camlight(self._model, self._data)
-        cameras = {"chase": self._follow, "top": self._overlook, "first_person": self._first_person}
+        cameras = {
+            "chase": self._follow,
+            "orbit": self._circle,
+            "top": self._overlook,
+            "first_person": self._first_person,
+            "fixed": self._watch,
+        }
         self._canvas.begin(self._data, cameras[self.camera](position, passed), self._option)
         # A box inside out, for it is seen from within: all of it beyond the fog's end.
         self._canvas.shape(mujoco.mjtGeom.mjGEOM_BOX, [-1.6 * _HORIZON * scale] * 3, position, np.eye(3), (*SKY, 1))
@@ -104,6 +121,11 @@ class View:
         """Where a world point [3] m is in the last picture of the chase or the top camera: (x, y)."""
         return self._canvas.project(point)
 
+    @property
+    def across(self) -> np.ndarray:
+        """[2, 3] level unit vectors of the world that point right and up (or away) in the last picture."""
+        return self._canvas.across
+
     def close(self) -> None:
         """Free the OpenGL context."""
         self._canvas.close()
@@ -114,6 +136,7 @@ class View:
         if self._time > 0 and self._time >= before:
             return self._time - before
         self._trail.clear()
+        self._stand = np.full(3, np.inf)
         self._canvas.memory.clear()
         return np.inf
 
@@ -133,9 +156,27 @@ class View:
             position, float(np.linalg.norm([ahead, left, up])), azimuth, -np.arctan2(up, np.hypot(ahead, left))
         )
 
+    def _circle(self, position: np.ndarray, passed: float) -> mujoco.MjvCamera:
+        azimuth = 2 * np.pi * float(self.env.time[self.index]) / _ORBIT_S
+        return _free_camera(position, self._chase_distance, azimuth, _ORBIT_ELEVATION)
+
     def _overlook(self, position: np.ndarray, passed: float) -> mujoco.MjvCamera:
-        distance = _OVERVIEW * float(np.linalg.norm(self._model.camera("chase").pos))
-        return _free_camera(position, distance, 0.5 * np.pi, -0.5 * np.pi)
+        return _free_camera(position, _OVERVIEW * self._chase_distance, 0.5 * np.pi, -0.5 * np.pi)
+
+    def _watch(self, position: np.ndarray, passed: float) -> mujoco.MjvCamera:
+        reach = _STANDS * self.env.picture_scale
+        if np.linalg.norm(position - self._stand) > reach:
+            x, y = self.env.outlook(self.index)
+            self._stand = position + reach * np.array([0.6 * x + 0.3 * y, 0.6 * y - 0.3 * x, 0.15])
+        towards = position - self._stand
+        distance = float(np.linalg.norm(towards))
+        return _free_camera(
+            position, distance, np.arctan2(towards[1], towards[0]), np.arcsin(towards[2] / max(distance, 1e-6))
+        )
+
+    @property
+    def _chase_distance(self) -> float:
+        return float(np.linalg.norm(self._model.camera("chase").pos))
 
 
 def _free_camera(lookat: np.ndarray, distance: float, azimuth: float, elevation: float) -> mujoco.MjvCamera:

@@ -131,7 +131,23 @@ class BatchEnv(ABC):
 
     @abstractmethod
     def record(self) -> dict[str, np.ndarray]:
-        """What a film needs of the present moment: qpos, wind, payload, motor effectiveness; each [N, ...]."""
+        """What a picture needs of the present moment: qpos, wind, payload, motor effectiveness, and what a kind of vehicle or a
+        task has besides; each [N, ...]. `recall` is the way back."""
+
+    def recall(self, began: float, time: float, moment: Mapping[str, np.ndarray]) -> None:
+        """Put a batch of one back where it was after a control step of its present episode, for pictures; simulates nothing.
+
+        The task is that of the last `reset`; what the shifts change is brought to that step by their schedules.
+
+        Args:
+            began: when that step began, s.
+            time: when it ended, s.
+            moment: `qpos`, `qvel` and all else that `record` gave after it, without the axis of simulations.
+        """
+        self.drift.update(np.full(1, began), np.full(1, self.dt))
+        self.time[0] = time
+        self.qpos[0], self.qvel[0] = moment["qpos"], moment["qvel"]
+        self.plant["wind"][0] = moment["wind"]
 
     @abstractmethod
     def draw(self, canvas: Canvas, index: int) -> None:
@@ -280,7 +296,7 @@ class GymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Args:
         batch_env: the batch.
         render_mode: None, or "rgb_array": `render` gives pictures, as `View` describes them.
-        camera_name: "chase" or "top" (640 x 480), or "first_person" (64 x 64), for policies that see.
+        camera_name: "chase", "orbit", "top" or "fixed" (640 x 480), or "first_person" (64 x 64), for policies that see.
         width: of the pictures in pixels; None is the camera's own.
         height: likewise.
 

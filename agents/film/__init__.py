@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .recorder import Recorder
 from .scene import FilmUnavailable
 from .take import Take
-from .writer import poster, render, render_pair
+from .writer import SIZES, poster, render, render_pair, strip
 
-__all__ = ["FilmUnavailable", "Take", "poster", "render", "render_pair"]
+__all__ = ["SIZES", "FilmUnavailable", "Recorder", "Take", "poster", "render", "render_pair", "strip"]

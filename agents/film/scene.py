@@ -62,6 +62,8 @@ class Stage:
         FilmUnavailable: there is no OpenGL context to be had.
     """
 
+    legend = "white ghost: where it should be"
+
     def __init__(self, take: Take, size: tuple[int, int], samples: int = 4) -> None:
         self.take, self.size = take, size
         self.vehicles = [
@@ -82,11 +84,6 @@ class Stage:
             self.canvas = Canvas(self.model, size, samples)
         except DrawingUnavailable as error:
             raise FilmUnavailable(f"no film: {error}, then film the saved episodes with `undrift render`") from error
-
-    @property
-    def vehicle_mass(self) -> float:
-        """Mass of the bare drone in kg."""
-        return float(self.model.body("0_drone").mass[0])
 
     def draw(self, step: int) -> np.ndarray:
         """The picture after a control step: uint8 [height, width, 3]."""

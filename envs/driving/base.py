@@ -209,6 +209,15 @@ class CarEnv(BatchEnv):
             "friction": self._friction_underneath().copy(),
         }
 
+    def recall(self, began: float, time: float, moment: Mapping[str, np.ndarray]) -> None:
+        super().recall(began, time, moment)
+        self.plant.values["mass"][0] = self.vehicle.mass + moment["payload"]
+        self.plant["actuator_gain"][0, 1:] = moment["motor_effectiveness"]
+        self.steering[0], self.wheel_speed[0] = moment["steering"], moment["wheel_speed"]
+        self.slip[0] = moment["slip"]
+        self._nearest[0] = -1
+        self._locate(self._all)
+
     def outlook(self, index: int) -> np.ndarray:
         yaw = self.qpos[index, 2]
         return np.array([np.cos(yaw), np.sin(yaw)])
@@ -217,10 +226,20 @@ class CarEnv(BatchEnv):
         return np.array([*self.qpos[index, :2], 0.01 * self.vehicle.length])
 
     def draw_world(self, canvas: Canvas, index: int) -> None:
-        laid, road = canvas.memory.get("road"), self.roads.table[self.road_index[index]]
+        laid, road = canvas.memory.get("road"), self._ground(index)
         if laid is None or not np.array_equal(laid, road):
-            canvas.memory["road"] = road.copy()
+            canvas.memory["road"] = road
             looks.lay_road(canvas, self.vehicle, road, self.roads.closed)
+
+    def _ground(self, index: int) -> np.ndarray:
+        """The road of simulation `index`, [P, 7] as in `Roads.table`, with the friction that the plant makes of it."""
+        number, plant = self.road_index[index], self.plant.values[index]
+        road = self.roads.table[number].copy()
+        sixth = PATCHES * np.arange(len(road)) * self.roads.spacing[number] / self.roads.length[number]
+        slippery = sixth % 1.0 < plant["patch_share"]
+        # A grip that one wheel has kept is the ground's: what the others lack is theirs.
+        road[:, FRICTION] *= plant["grip"].max() * np.where(slippery, plant["patch_friction"], 1.0)
+        return road
 
     def draw(self, canvas: Canvas, index: int) -> None:
         moment = {name: rows[index] for name, rows in self.record().items()}

@@ -172,7 +172,12 @@ class CarTraffic(FollowRoad):
         self._ahead_at_first = np.zeros(num_envs, dtype=np.int64)
 
     def record(self) -> dict[str, np.ndarray]:
-        return super().record() | {"boxes": self.crowd.boxes.copy()}
+        return super().record() | {"others_station": self.crowd.station.copy()}
+
+    def recall(self, began: float, time: float, moment: Mapping[str, np.ndarray]) -> None:
+        super().recall(began, time, moment)
+        self.crowd.station[0] = moment["others_station"]
+        self._look(self._all)
 
     def draw_world(self, canvas: Canvas, index: int) -> None:
         super().draw_world(canvas, index)

@@ -204,6 +204,12 @@ class DroneEnv(BatchEnv):
             "motor_effectiveness": self.plant["actuator_gain"].copy(),
         }
 
+    def recall(self, began: float, time: float, moment: Mapping[str, np.ndarray]) -> None:
+        super().recall(began, time, moment)
+        self._field_wind[0] = 0.0  # that of the moment holds both
+        self.plant.values["mass"][0] = self.vehicle.mass + moment["payload"]
+        self.plant["actuator_gain"][0] = moment["motor_effectiveness"]
+
     def draw(self, canvas: Canvas, index: int) -> None:
         moment = {name: rows[index] for name, rows in self.record().items()}
         looks.draw_air_and_load(canvas, self.vehicle, moment.pop("qpos"), moment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import mujoco
@@ -130,6 +131,14 @@ class DroneGates(DroneEnv):
     def next_gate(self) -> np.ndarray:
         """[N] the number of the gate to pass next."""
         return (self._first + self.passed) % self.gates
+
+    def record(self) -> dict[str, np.ndarray]:
+        return super().record() | {"passed": self.passed.copy()}
+
+    def recall(self, began: float, time: float, moment: Mapping[str, np.ndarray]) -> None:
+        super().recall(began, time, moment)
+        self.passed[0] = moment["passed"]
+        self._move_gates(self._all, np.full(1, began))
 
     def draw(self, canvas: Canvas, index: int) -> None:
         super().draw(canvas, index)

@@ -6,7 +6,17 @@ import gymnasium
 import numpy as np
 import pytest
 
-from undrift.envs import ENVIRONMENTS, Always, BatchEnv, MotorLoss, Payload, Wind, make_batch
+from undrift.envs import (
+    ENVIRONMENTS,
+    Abrupt,
+    Always,
+    BatchEnv,
+    FrictionPatches,
+    MotorLoss,
+    Payload,
+    Wind,
+    make_batch,
+)
 from undrift.envs.drawing import DrawingUnavailable
 from undrift.envs.rendering import SKY, View
 
@@ -60,7 +70,7 @@ def test_pictures_come_in_the_size_asked_for(look):
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        ({"camera_name": "behind"}, "chase, first_person, top"),
+        ({"camera_name": "behind"}, "chase, orbit, top, first_person, fixed"),
         ({"width": 0}, "0 x 480"),
         ({"render_mode": "human"}, "rgb_array"),
     ],
@@ -165,6 +175,75 @@ def test_the_chase_camera_is_behind_the_drone_and_above_it(look, yaw):
     heading = np.array([np.cos(yaw), np.sin(yaw), 0.0])
     assert forward @ heading > 0.8
     assert (env.qpos[0, :3] - eye) @ heading > 1.0 and eye[2] > env.qpos[0, 2]
+
+
+def test_the_orbiting_camera_goes_round_the_vehicle_in_15_s(look):
+    env = start("DroneHover")
+    view = look(env, "orbit", 64, 48)
+    away = []
+    for time in (0.0, 3.75, 7.5, 15.0):
+        env.time[0] = time
+        view.draw()
+        eye, forward = seen_from(view)
+        away.append((eye - env.qpos[0, :3])[:2])
+        assert forward @ (env.qpos[0, :3] - eye) == pytest.approx(np.linalg.norm(env.qpos[0, :3] - eye), rel=1e-3)
+    quarter, half, whole = (other @ away[0] / (away[0] @ away[0]) for other in away[1:])
+    assert (quarter, half, whole) == pytest.approx((0.0, -1.0, 1.0), abs=0.02)
+
+
+def test_the_fixed_camera_stands_and_turns_until_the_vehicle_has_gone_far(look):
+    env = start("DroneHover")
+    view = look(env, "fixed", 64, 48)
+    view.draw()
+    stood, _ = seen_from(view)
+    eyes = []
+    for step in ([0.5, 0.5, 0.0], [40.0, 0.0, 0.0]):
+        env.qpos[0, :3] += step
+        env.time[0] += 0.1
+        view.draw()
+        eye, forward = seen_from(view)
+        eyes.append(eye)
+        towards = env.qpos[0, :3] - eye
+        assert forward @ towards == pytest.approx(np.linalg.norm(towards), rel=1e-3)
+    np.testing.assert_allclose(eyes[0], stood, atol=0.02)  # the eye is 1 cm off that of two eyes
+    assert np.linalg.norm(eyes[1] - stood) > 20
+
+
+@pytest.mark.parametrize("camera", ["chase", "top"])
+def test_across_points_right_and_away_in_the_picture(look, camera):
+    env = start("DroneHover")
+    env.place(0, np.array([0.0, 0.0, 3.0]))
+    view = look(env, camera, 200, 160)
+    view.draw()
+    x, y = view.pixel(env.qpos[0, :3])
+    right, away = (view.pixel(env.qpos[0, :3] + 0.2 * direction) for direction in view.across)
+    assert right[0] > x + 3 and abs(right[1] - y) < 2
+    assert away[1] < y - 1 and abs(away[0] - x) < 2
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_a_recalled_moment_looks_and_records_as_it_did(env_id, look):
+    drives = "Car" in env_id
+    shift = FrictionPatches(schedule=Abrupt(0.1)) if drives else MotorLoss(fraction=0.2, schedule=Abrupt(0.1))
+    live, again = (start(env_id, shifts=(shift, Payload(schedule=Abrupt(0.1)))) for _ in range(2))
+    for _ in range(12):
+        live.step(np.full((1, len(live.action_names)), 0.05))
+    moment = {name: rows[0] for name, rows in live.record().items()} | {"qvel": live.qvel[0].copy()}
+    again.recall(11 * live.dt, float(live.time[0]), moment)
+    recalled = again.record()
+    for name, rows in live.record().items():
+        np.testing.assert_allclose(recalled[name], rows, atol=1e-12, err_msg=name)
+    pictures = [look(env, "chase", 120, 90).draw().astype(int) for env in (live, again)]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 2 and pictures[0].std() > 10
+
+
+def test_slippery_patches_are_seen_on_the_road(look):
+    def bluish(*shifts) -> int:
+        picture = look(start("CarTrack", shifts=shifts), "top", 160, 120).draw().astype(int)
+        return int((picture[..., 2] > picture[..., 0] + 25).sum())
+
+    patches = FrictionPatches(factor=0.4, share=0.5, spread=0.0, schedule=Always())
+    assert bluish(patches) > bluish() + 500
 
 
 def test_the_chase_camera_sees_the_next_gate_wherever_the_drone_heads(look):

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from undrift.agents import Run
 from undrift.agents.episode import ARRAYS, Episode
 from undrift.agents.film import FilmUnavailable, Take
 from undrift.agents.film.scene import Stage
-from undrift.envs import Abrupt, BatchEnv, MotorLoss, Payload, Shift, Wind, make_batch
+from undrift.agents.rollout import rollout
+from undrift.envs import Abrupt, BatchEnv, FrictionPatches, MotorLoss, Payload, Scenario, Shift, Wind, make_batch
 from undrift.envs.driving.controllers import PreviewController, StanleyController
 from undrift.envs.shifts import shift_to_dict
 
@@ -22,6 +24,7 @@ SHIFTS: dict[str, tuple[Shift, ...]] = {
     "payload": (Payload(fraction=0.6, spread=0.0, schedule=Abrupt(ONSET_S)),),
     "motor": (MotorLoss(fraction=0.4, motor=1, schedule=Abrupt(ONSET_S)),),
     "dead motor": (MotorLoss(fraction=1.0, motor=1, schedule=Abrupt(ONSET_S)),),
+    "patches": (FrictionPatches(factor=0.5, share=0.6, spread=0.0, schedule=Abrupt(ONSET_S)),),
     "none": (),
 }
 Fly = Callable[..., Episode]
@@ -53,9 +56,21 @@ def opengl(fly: Fly) -> None:
 def changed(episode: Episode, steps: int | None = None, **meta: Any) -> Episode:
     """A copy with other facts, or cut short."""
     arrays = {
-        field.name: getattr(episode, field.name)[:steps].copy() for field in fields(Episode) if field.name != "meta"
+        field.name: getattr(episode, field.name)[:steps].copy()
+        for field in fields(Episode)
+        if field.name not in ("meta", "scene")
     }
-    return Episode(meta=episode.meta | meta, **arrays)
+    scene = {name: array[:steps].copy() for name, array in episode.scene.items()}
+    return Episode(meta=episode.meta | meta, **arrays, scene=scene)
+
+
+@pytest.fixture(scope="session")
+def learned() -> Episode:
+    """2 s of the reference run with the adapter auto, in a wind from 1 s on."""
+    wind = Wind(speed=8.0, heading=0.0, spread=0.0, schedule=Abrupt(1.0))
+    run = Run.reference()
+    scenario = Scenario("wind", run.env_id, {"episode_s": 2.0}, (wind,))
+    return rollout(scenario, run.controller("auto"), [100], meta={"policy_sha256": run.policy.sha256})[0]
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +113,7 @@ def _record(env: BatchEnv, scenario: str, adapter: str, seed: int, act: Callable
             "shift": info["shift"],
         }
         row |= {"reference": info["reference_position"], "error": info["position_error"]}
-        rows.append({name: value[0].copy() for name, value in row.items() if name in ARRAYS})
+        rows.append({name: value[0].copy() for name, value in row.items()})
         if terminated[0]:
             break
     arrays = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -117,8 +132,9 @@ def _record(env: BatchEnv, scenario: str, adapter: str, seed: int, act: Callable
         "planned_steps": env.max_episode_steps,
         "crashed": bool(arrays["terminated"][-1]),
     }
+    scene = {name: arrays.pop(name) for name in rows[0] if name not in ARRAYS}
     idle = {"estimate": np.zeros((len(rows), 0)), "step_time": np.zeros(len(rows))}
-    return Episode(meta=meta, time=(np.arange(len(rows)) + 1) * env.dt, **arrays, **idle)
+    return Episode(meta=meta, time=(np.arange(len(rows)) + 1) * env.dt, **arrays, **idle, scene=scene)
 
 
 def _action(observation: np.ndarray, integral: np.ndarray) -> np.ndarray:

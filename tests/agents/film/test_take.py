@@ -9,8 +9,6 @@ from undrift.agents.film import Take
 
 from .conftest import ONSET_S, Fly, changed
 
-MASS = 0.64
-
 
 @pytest.mark.parametrize(
     ("key", "value"), [("seed", 5), ("scenario", "another"), ("dt", 0.01), ("planned_steps", 400), ("env_kwargs", {})]
@@ -29,7 +27,9 @@ def test_episodes_with_different_references_are_refused(fly: Fly) -> None:
 
 
 def test_an_environment_without_films_is_refused_by_naming_those_with(fly: Fly) -> None:
-    with pytest.raises(ValueError, match=r"no film of 'CartPole-v1'; filmed are undrift/DroneTrack-v0"):
+    with pytest.raises(
+        ValueError, match=r"no film of 'CartPole-v1'; filmed are undrift/DroneHover-v0.* `undrift.agents.film.Recorder`"
+    ):
         Take((changed(fly("wind", "frozen"), env_id="CartPole-v1"),))
 
 
@@ -50,19 +50,24 @@ def test_other_than_one_or_two_episodes_are_refused(fly: Fly, count: int) -> Non
     ],
 )
 def test_changes_say_what_the_recorded_world_does(fly: Fly, scenario: str, sentences: list[str]) -> None:
-    assert Take((fly(scenario, "frozen"),)).changes(MASS) == sentences
+    assert Take((fly(scenario, "frozen"),)).changes == sentences
 
 
 def test_changes_speak_of_all_motors_and_of_several_shifts_at_once(fly: Fly) -> None:
     episode = changed(fly("wind", "frozen"))
     after = episode.time > ONSET_S
     episode.motor_effectiveness = np.where(after[:, None], 0.6, 1.0) * np.ones(4)
-    assert Take((episode,)).changes(MASS) == ["Wind 8 m/s arrives", "All motors lose 40 %"]
+    assert Take((episode,)).changes == ["Wind 8 m/s arrives", "All motors lose 40 %"]
 
 
 def test_a_shift_that_leaves_no_trace_in_the_arrays_is_named(fly: Fly) -> None:
-    late = {"name": "sensor bias", "kind": "bias", "onset_s": ONSET_S}
-    assert Take((changed(fly("none", "frozen"), shifts=[late]),)).changes(MASS) == ["sensor bias sets in"]
+    late = {
+        "name": "sensor bias",
+        "kind": "sensor_bias",
+        "onset_s": ONSET_S,
+        "schedule": {"name": "abrupt", "at": ONSET_S},
+    }
+    assert Take((changed(fly("wind", "frozen"), shifts=[late]),)).changes == ["Wind 8 m/s arrives", "Sensor bias"]
 
 
 def test_labels_tell_frozen_from_adapting_and_two_adapters_by_name(fly: Fly) -> None:
@@ -90,3 +95,19 @@ def test_a_crashed_drone_stays_at_its_last_finite_position(fly: Fly) -> None:
     assert [take.crashed(fallen, step) for step in (99, 100)] == [False, True]
     assert take.longest is take.episodes[1]
     assert take.steps == 200
+
+
+def test_slow_motion_around_the_shift_shows_every_step_as_often_as_asked(fly: Fly) -> None:
+    take = Take((fly("wind", "frozen"),))
+    steps = take.frames(1.0, 2.0, 25.0, slow=4.0)
+    slow = [step for step in steps if take.is_slow(step)]
+    assert steps[0] == 25 and 172 <= steps[-1] < 175
+    assert sorted(steps) == steps and sorted(set(slow)) == list(range(slow[0], slow[-1] + 1))
+    assert len(slow) == pytest.approx(
+        2 * len(set(slow)), abs=1
+    )  # 25 frames a second at a quarter of the speed, of 50 steps
+    assert take.frames(1.0, 2.0, 25.0) == list(take.window(1.0, 2.0, 25.0))
+
+
+def test_the_mass_is_that_of_the_bare_vehicle(fly: Fly) -> None:
+    assert Take((fly("payload", "frozen"),)).vehicle_mass == pytest.approx(0.64)
