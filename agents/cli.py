@@ -75,11 +75,12 @@ def train(
     from .training import Recipe, print_progress
     from .training import train as train_by
 
-    if with_adapter is not None and start is None:
+    recipe = Recipe.load(env)
+    if with_adapter is not None and start is None and recipe.start is None:
         raise ValueError(
             "--with-adapter needs a nominal model: give the run to go on with, --from reference for example."
         )
-    recipe, base = Recipe.load(env), None if start is None else Run.load(start)
+    base = None if start is None else Run.load(start)
     if base is not None:
         recipe = recipe.continued()
     if steps is not None:

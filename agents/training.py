@@ -62,6 +62,7 @@ class Recipe:
         randomised: what shifts in training, as `shift_to_dict` writes it; from ranges of magnitudes each episode draws its
             own (domain randomisation). The nominal model is learned without.
         history: arguments of :func:`fit_history_encoder`, shifts as `shift_to_dict` writes them; None trains no encoder.
+        start: the run whose policy the recipe goes on with where no other is named; None: it begins anew.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Recipe:
     imitation: dict[str, Any] | None = None
     randomised: list[dict[str, Any]] = field(default_factory=list)
     history: dict[str, Any] | None = None
+    start: str | None = None
 
     @staticmethod
     def load(name: str) -> Recipe:
@@ -99,7 +101,7 @@ class Recipe:
         Raises:
             ValueError: if a field is missing or unknown; the message names it.
         """
-        data = {"imitation": None, "randomised": [], "history": None} | data
+        data = {"imitation": None, "randomised": [], "history": None, "start": None} | data
         expected, got = {f.name for f in fields(Recipe)}, set(data)
         if expected != got:
             raise ValueError(
@@ -110,7 +112,10 @@ class Recipe:
         return Recipe(**{**data, "learning_rate": (float(start), float(end))})
 
     def continued(self) -> Recipe:
-        """This recipe for a policy that is trained already: no imitation, and steps small and few enough not to undo it."""
+        """This recipe for a policy that is trained already: no imitation, and steps small and few enough not to undo it; as it
+        is where it is made for going on (`start`)."""
+        if self.start is not None:
+            return self
         policy = self.policy | {"log_std_init": CONTINUED_LOG_STD}
         return replace(
             self, total_timesteps=CONTINUED_STEPS, learning_rate=CONTINUED_RATE, policy=policy, imitation=None
@@ -170,8 +175,8 @@ def train(
         folder: the run's folder; it must not exist yet.
         seed: seed of the weights, the exploration and the environments.
         progress: called after every rollout, for example :func:`print_progress`.
-        start: a run whose policy is trained on, by a recipe that is :meth:`Recipe.continued`. On the first fifth of the steps
-            its new critic learns alone.
+        start: a run whose policy is trained on, by a recipe that is :meth:`Recipe.continued`; None is the recipe's own, if
+            it names one. On the first fifth of the steps its new critic learns alone.
         adapter: name of the adapter that acts in training too, behind its guard (:class:`AdaptingVecEnv`), with the nominal
             model of ``start``. The run's own nominal model is learned after training.
 
@@ -189,6 +194,8 @@ def train(
 
     check_training_seed(seed)
     refuse_existing(folder)
+    if start is None and recipe.start is not None:
+        start = Run.load(recipe.start)
     env, history = recipe.env(seed, _loop(recipe, start, adapter)), recipe.encoder_arguments()
     with torch_threads(recipe.threads), new_run(folder) as partial:
         learner = recipe.learner(env, seed)

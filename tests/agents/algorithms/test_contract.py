@@ -180,7 +180,6 @@ def test_actions_that_are_chosen_are_learned_too(algorithm, space, tmp_path):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_progress_bar_is_shown(algorithm, capfd):
-    pytest.importorskip("tqdm", reason="Stable-Baselines3's progress bar needs it")
     make_model(algorithm, "GruPolicy").learn(STEPS, progress_bar=True)
     assert f"{STEPS}/{STEPS}" in "".join(capfd.readouterr())
 
