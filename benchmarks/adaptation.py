@@ -43,7 +43,7 @@ from undrift.envs import MotorLoss, Payload, Scenario, Wind, load_suite, one_by_
 
 RUNS = {
     NOMINAL: ("reference-s0", "reference-s1", "reference-s2"),
-    RANDOMISED: ("reference-randomised-s0", "reference-randomised-s1", "reference-randomised-s2"),
+    RANDOMISED: ("reference-wide-s0", "reference-wide-s1", "reference-wide-s2"),
 }
 ENV = "undrift/DroneTrack-v0"
 FIRST_SEED = 30_000

@@ -25,6 +25,8 @@ _SETTLED_S = 6.0
 _INTEGRAL_GAIN = 12.0
 """Acceleration asked for per tracking error and time, 1/s³."""
 _ASKED_LIMIT = 2 * RESPONSE_RANGE
+_HELD = 0.15
+"""A push was held if the root mean square of the tracking error stayed below this while the answer was read, m."""
 
 
 def fit_nominal_model(
@@ -142,7 +144,9 @@ def _response(
 ) -> np.ndarray:
     """Least squares of the acceleration to ask for, on `disturbance_features` of the push that it answers.
 
-    It is found by integral action on the true tracking error, so it is read where it will be used: at no error.
+    It is found by integral action on the true tracking error, so it is read where it will be used: at no error. Pushes that
+    were not held count for nothing: where the policy can lean no further, or is still returning, the integral has wound up,
+    and a fit to it asks a policy that leans readily for several times too much.
     """
     rng = np.random.default_rng(seed)
     tracked = len(model.reader.error_index)
@@ -152,7 +156,8 @@ def _response(
     # Uniform in the ball: strength and direction both cover what a deployment may meet.
     push *= (strongest * rng.random(n) ** (1 / tracked) / np.linalg.norm(push, axis=1))[:, None]
     observation, hidden = env.reset(), policy.initial_state(n)
-    asked, settled, lost = np.zeros((n, tracked)), [], np.zeros(n, dtype=bool)
+    asked, lost = np.zeros((n, tracked)), np.zeros(n, dtype=bool)
+    answers, squares = [], []
     steps, onset = round(_SETTLED_S / env.dt), round(_PUSH_AT_S / env.dt)
     for step in range(onset + steps):
         if step == onset:
@@ -164,7 +169,9 @@ def _response(
             error = observation[:, model.reader.error_index].astype(np.float64)
             asked = np.clip(asked - _INTEGRAL_GAIN * env.dt * error, -_ASKED_LIMIT, _ASKED_LIMIT)
         if step >= onset + steps // 2:
-            settled.append(asked)
+            answers.append(asked)
+            squares.append((error**2).sum(axis=1))
+    held = ~lost & (np.mean(squares, axis=0) < _HELD**2)
     # The constant is the policy's nominal error: fitted, and then left to the policy.
     features = np.concatenate([disturbance_features(push), np.ones((n, 1))], axis=1)
-    return np.linalg.lstsq(features[~lost], np.mean(settled, axis=0)[~lost], rcond=None)[0][:-1]
+    return np.linalg.lstsq(features[held], np.mean(answers, axis=0)[held], rcond=None)[0][:-1]
