@@ -6,6 +6,7 @@ import numpy as np
 
 from ..adapter import Adapter, State, Transition, choose_rows
 from ..compensators.drone import DroneCompensator
+from ..compiled import kernel
 from ..nominal import NominalModel
 from .drone import Drone
 from .integral import Integral
@@ -53,25 +54,24 @@ class Auto(Adapter):
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         shown, after = self.model_based.see(state, observation)
-        w = state["weight"][:, None]
-        if (w < 1.0).any():
-            shown = w * shown + (1.0 - w) * self.integral.see({"integral": state["fallback"]}, observation)[0]
+        w = state["weight"]
+        if np.count_nonzero(w < 1.0):
+            _blend(w, self.integral.see({"integral": state["fallback"]}, observation)[0], shown)
         return shown, after
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
     ) -> tuple[np.ndarray, State]:
         wish, after = self.model_based.correct(state, observation, action, dt)
-        w = state["weight"][:, None]
-        return w * wish + (1.0 - w) * action, after
+        _blend(state["weight"], action, wish)
+        return wish, after
 
     def learn(self, state: State, transition: Transition) -> State:
         after = self.model_based.learn(state, transition)
         integral, acts = state["fallback"], state["weight"] < 1.0
-        if acts.any():
+        if np.count_nonzero(acts):
             integral = choose_rows(acts, self.integral.learn({"integral": integral}, transition)["integral"], integral)
-        loss = self.loss(after)
-        weight = np.minimum(np.maximum((loss[:, 1] - loss[:, 0] + self.tolerance) / self.width, 0.0), 1.0)
+        weight = _weigh(self.loss(after), self.tolerance, self.width)
         return after | {"fallback": integral, "weight": weight}
 
     def loss(self, state: State) -> np.ndarray:
@@ -85,3 +85,22 @@ class Auto(Adapter):
 
     def estimate(self, state: State) -> np.ndarray:
         return np.concatenate([self.model_based.estimate(state), state["weight"][:, None]], axis=1)
+
+
+@kernel
+def _weigh(loss, tolerance, width):  # type: ignore[no-untyped-def]
+    """w [N] of loss [N, 3]."""
+    weight = np.empty(loss.shape[0])
+    for n in range(loss.shape[0]):
+        weight[n] = min(max((loss[n, 1] - loss[n, 0] + tolerance) / width, 0.0), 1.0)
+    return weight
+
+
+@kernel
+def _blend(weight, integral, out):  # type: ignore[no-untyped-def]
+    """out [N, K] comes as what the model-based member shows or sends; where its weight [N] is less than 1, the blend with what
+    the integral does is written."""
+    for n in range(out.shape[0]):
+        if weight[n] < 1.0:
+            for k in range(out.shape[1]):
+                out[n, k] = weight[n] * out[n, k] + (1.0 - weight[n]) * integral[n, k]

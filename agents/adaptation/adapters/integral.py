@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..adapter import Adapter, State, Transition
+from ..compiled import kernel
 from ..nominal import NominalModel
 
 
@@ -35,11 +36,21 @@ class Integral(Adapter):
         return shown, state
 
     def learn(self, state: State, transition: Transition) -> State:
-        error = transition.next_observation[:, self.nominal.reader.error_index].astype(np.float64)
-        active = transition.dt * (transition.fresh & ~transition.saturated.any(1))
-        step = self.gain * active[:, None] * np.clip(error, -self.window, self.window)
-        rest = np.maximum(1.0 - transition.dt * transition.unwind, 0.0)[:, None]
-        return {"integral": np.clip(rest * state["integral"] + step, -self.limit, self.limit)}
+        t, integral = transition, state["integral"].copy()
+        tuning = self.nominal.reader.error_index, self.gain, self.limit, self.window
+        _learn(*tuning, t.next_observation, t.saturated, t.fresh, t.dt, t.dt * t.unwind, integral)
+        return {"integral": integral}
 
     def estimate(self, state: State) -> np.ndarray:
         return state["integral"]
+
+
+@kernel
+def _learn(channels, gain, limit, window, following, saturated, fresh, dt, undone, integral):  # type: ignore[no-untyped-def]
+    """`Integral.learn`: integral [N, E] of the errors in `channels` [E] is written, and loses the share undone [N]."""
+    for n in range(integral.shape[0]):
+        active = fresh[n] and not saturated[n].any()
+        for e in range(integral.shape[1]):
+            error = min(max(following[n, channels[e]], -window), window)
+            after = max(1.0 - undone[n], 0.0) * integral[n, e] + (gain * dt[n] * error if active else 0.0)
+            integral[n, e] = min(max(after, -limit), limit)

@@ -13,7 +13,6 @@ from ....envs.drone.vehicle import GRAVITY, ROTORS, Vehicle, load_vehicle
 from ..adapter import State, Transition
 from ..compiled import helper, kernel
 from ..estimator import D
-from ..least_squares import solve_in_box
 from ..nominal import NominalModel, Response, ask, respond
 from ..thrust import thrust_acceleration
 
@@ -39,10 +38,8 @@ class DroneCompensator:
       policy was found to need (`NominalModel.response`), with a lead that makes up for estimate and attitude, and a slow
       integral of the tracking error.
 
-    Allocation: what four rotors cannot give together is replaced by the thrust and torques w = B u nearest to those asked
-    for, min |P (B u - w_asked)|² over rotor thrusts 0 <= u <= u_max, with priorities P: roll and pitch before thrust before
-    yaw (box-constrained least squares by active sets: Stark & Parker 1995, Computational Statistics 10(2); for vehicles:
-    Johansen & Fossen 2013, "Control allocation - a survey", Automatica 49(5)).
+    Priority mixer: what four rotors cannot give together is cut off yaw first, then off thrust, and last off roll and pitch
+    (Faessler, Falanga & Scaramuzza 2017, IEEE Robotics and Automation Letters 2(2)).
 
     Args:
         nominal: the nominal model.
@@ -56,8 +53,7 @@ class DroneCompensator:
         integral_leak_s: time in which the integral forgets, s: what an episode's start left there is gone before it harms.
         integral_limit: |acceleration asked for by the integral| at most, m/s².
         integral_window: the integral rests while the error exceeds this, m: far off, the policy is busy returning.
-        prioritise: whether rotors are allocated; otherwise what they cannot give is the vehicle's mixer's to cut.
-        priority: of thrust, roll, pitch and yaw, each per N at the rotors.
+        prioritise: whether the mixer is used; otherwise what rotors cannot give is the vehicle's own mixer's to cut.
     """
 
     nominal: NominalModel
@@ -72,24 +68,17 @@ class DroneCompensator:
     integral_limit: float = 4.0
     integral_window: float = 0.1
     prioritise: bool = True
-    priority: tuple[float, float, float, float] = (1.0, 3.0, 3.0, 0.1)
 
     @cached_property
     def _constants(self) -> tuple[np.ndarray | float, ...]:
         v, reader, rates = self.vehicle, self.nominal.reader, list(self.nominal.signals.rates)
-        arms = np.array([1.0, v.arm, v.arm, v.torque_per_thrust])
-        shares, priority = v.mixer / ROTORS / arms, np.array(self.priority) / arms
-        effects = np.linalg.inv(shares)
         return tuple(
             Constants(
                 tracked=reader.tracked_rate,
                 error=reader.error_index,
                 max_rates=np.array(v.max_rates),
                 rate_gains=np.array(v.rate_gains),
-                shares=shares,
-                effects=effects,
-                weighed=effects.T * priority**2,
-                gram=effects.T * priority**2 @ effects,
+                shares=v.mixer / ROTORS / [1.0, v.arm, v.arm, v.torque_per_thrust],
                 torque_gain=np.array(v.inertia) * v.rate_gains,
                 velocity=rates.index("velocity_x"),
                 turn=rates.index("body_rate_x"),
@@ -166,19 +155,15 @@ class DroneCompensator:
 
 class Constants(NamedTuple):
     """What kernels read of a `DroneCompensator` and its vehicle: which rates are tracked [3] and which channels hold their
-    errors [3]; max_rates and rate_gains [3]; shares [4, 4], the thrust that each rotor adds per thrust and torques, and
-    its inverse effects B, with weighed B'P² [4, 4] and gram B'P²B [4, 4];
-    torque_gain [3], torque asked for per error in body rate; where velocities and body rates begin among the rates; lead in time
-    constants of its filter."""
+    errors [3]; max_rates and rate_gains [3]; shares [4, 4], the thrust that each rotor adds per thrust and torques;
+    torque_gain [3], torque asked for per error in body rate; where velocities and body rates begin among the rates; lead in
+    time constants of its filter."""
 
     tracked: np.ndarray
     error: np.ndarray
     max_rates: np.ndarray
     rate_gains: np.ndarray
     shares: np.ndarray
-    effects: np.ndarray
-    weighed: np.ndarray
-    gram: np.ndarray
     torque_gain: np.ndarray
     velocity: int
     turn: int
@@ -232,7 +217,7 @@ def _correct(c, answered, up, turning, effectiveness, d, dt, wish, slow):  # typ
             correction = answered[n, 3 + j] / (c.rate_gains[j] * c.max_rates[j])
             wish[n, 1 + j] -= min(max(correction, -c.rate_authority), c.rate_authority)
         if c.prioritise:
-            _allocate(c, wish[n], turning[n])
+            _prioritise(c, wish[n], turning[n])
         share = min(1.0, dt[n] / c.lead_filter)
         for i in range(3):
             slow[n, i] += share * (d[n, c.velocity + i] - slow[n, i])
@@ -284,31 +269,32 @@ def _integrate(c, observation, travel, saturated, dt, undone, integral):  # type
 
 
 @helper
-def _allocate(c, action, turning):  # type: ignore[no-untyped-def]
-    """Ask for no more than the rotors can give together. An action beyond its bounds stays beyond them."""
-    asked, rotors, possible = np.empty(4), np.empty(ROTORS), True
-    asked[0] = c.weight * max(1.0 + c.thrust_range * min(max(action[0], -1.0), 1.0), 0.0)
+def _prioritise(c, action, turning):  # type: ignore[no-untyped-def]
+    """Cut what the rotors cannot give together: yaw first, then thrust. An action beyond its bounds stays beyond them."""
+    tilt, yaw, torque = np.empty(ROTORS), np.empty(ROTORS), np.empty(3)
     for j in range(3):
-        asked[1 + j] = c.torque_gain[j] * (c.max_rates[j] * min(max(action[1 + j], -1.0), 1.0) - turning[j])
+        torque[j] = c.torque_gain[j] * (c.max_rates[j] * min(max(action[1 + j], -1.0), 1.0) - turning[j])
+    wanted = c.weight * max(1.0 + c.thrust_range * min(max(action[0], -1.0), 1.0), 0.0)
+    possible, most, least = True, -np.inf, np.inf
     for i in range(ROTORS):
-        rotors[i] = 0.0
-        for j in range(4):
-            rotors[i] += c.shares[i, j] * asked[j]
-        possible = possible and 0.0 <= rotors[i] <= c.max_rotor_thrust
+        tilt[i] = c.shares[i, 1] * torque[0] + c.shares[i, 2] * torque[1]
+        yaw[i] = c.shares[i, 3] * torque[2]
+        rotor = c.shares[i, 0] * wanted + tilt[i] + yaw[i]
+        possible = possible and 0.0 <= rotor <= c.max_rotor_thrust
+        most, least = max(most, tilt[i]), min(least, tilt[i])
     if possible:
         return
-    target = np.zeros(ROTORS)
+    most = max(ROTORS * (c.max_rotor_thrust - most), 0.0)
+    least = min(-ROTORS * least, 0.5 * c.weight)
+    thrust = max(min(wanted, most), min(least, most))
+    share = 1.0
     for i in range(ROTORS):
-        for j in range(4):
-            target[i] += c.weighed[i, j] * asked[j]
-    solve_in_box(c.gram, target, c.max_rotor_thrust, rotors)
-    for j in range(4):
-        given = 0.0
-        for i in range(ROTORS):
-            given += c.effects[j, i] * rotors[i]
-        if abs(action[j]) > 1.0 and (j > 0 or given >= asked[j]):
-            continue
-        if j == 0:
-            action[0] = (given / c.weight - 1.0) / c.thrust_range
-        else:
-            action[j] = (turning[j - 1] + given / c.torque_gain[j - 1]) / c.max_rates[j - 1]
+        given = c.shares[i, 0] * thrust + tilt[i]
+        if yaw[i] > 1e-9:
+            share = min(share, max((c.max_rotor_thrust - given) / yaw[i], 0.0))
+        elif yaw[i] < -1e-9:
+            share = min(share, max(-given / yaw[i], 0.0))
+    if thrust < wanted or abs(action[0]) <= 1.0:
+        action[0] = (thrust / c.weight - 1.0) / c.thrust_range
+    if abs(action[3]) <= 1.0:
+        action[3] = (turning[2] + share * (c.max_rates[2] * action[3] - turning[2])) / c.max_rates[2]
