@@ -162,8 +162,7 @@ class Overlay:
         else:
             said = "Same policy, same task" if take.same_policy else "Same task"
             if "frozen" in take.labels:
-                where = "on the road" if take.of_cars else "in flight"
-                said += f". One stays frozen, one keeps learning {where}"
+                said += ": one frozen, one learning"
         return " · ".join(filter(None, (said, self.legend)))
 
     def _axis(self, pen: ImageDraw.ImageDraw, chart: Chart, name: str) -> None:
