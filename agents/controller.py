@@ -84,12 +84,9 @@ class Loop:
 
     def restart(self, rows: np.ndarray, observation: np.ndarray) -> np.ndarray:
         """Let the vehicles `rows` [K] (indices) begin anew; what the policy is to see of their first `observation` [K, O]."""
-        whole, self.state = _flat(self.state), self._fresh(len(rows))
+        whole, self.state = self.state, self._fresh(len(rows))
         shown = self.show(observation)
-        for name, new in _flat(self.state).items():
-            whole[name] = whole[name].copy()
-            whole[name][rows] = new
-        self.state = _unflat(whole)
+        self.state = _with_rows(whole, rows, self.state)
         return shown
 
     def show(self, observation: np.ndarray, dt: float | np.ndarray | None = None) -> np.ndarray:
@@ -238,7 +235,8 @@ class Controller(Loop):
         else:
             self.state = state
             if episode_start is not None and np.any(episode_start):
-                self._reset_rows(np.atleast_1d(episode_start).astype(bool))
+                begin = np.flatnonzero(episode_start)
+                self.state = _with_rows(state, begin, self._fresh(len(begin)))
             self.learn(observation)
         return self.act(observation).copy(), self.state
 
@@ -271,9 +269,14 @@ class Controller(Loop):
     def _fresh(self, n: int) -> ControllerState:
         return replace(super()._fresh(n), hidden=self.policy.initial_state(n))
 
-    def _reset_rows(self, rows: np.ndarray) -> None:
-        fresh, old = _flat(self._fresh(len(rows))), _flat(self.state)
-        self.state = _unflat({name: choose_rows(rows, new, old[name]) for name, new in fresh.items()})
+
+def _with_rows(whole: ControllerState, rows: np.ndarray, part: ControllerState) -> ControllerState:
+    """The state `whole` with that of the vehicles `rows` [K] (indices) replaced by `part`."""
+    arrays = _flat(whole)
+    for name, new in _flat(part).items():
+        arrays[name] = arrays[name].copy()
+        arrays[name][rows] = new
+    return _unflat(arrays)
 
 
 def _flat(state: ControllerState) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from ...policies.kernels import backend
 from ...policies.kernels.backend import helper
 
 # Compiled code is kept until its own file changes, or one of these, whose helpers the kernels of other files call.
-_SHARED = ("least_squares.py", "nominal.py", "thrust.py")
+_SHARED = ("cholesky.py", "nominal.py", "thrust.py")
 
 kernel = partial(backend.kernel, helpers=backend.HELPERS + backend.stamp(*map(Path(__file__).with_name, _SHARED)))
 

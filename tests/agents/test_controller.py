@@ -103,8 +103,9 @@ def test_lost_sensors_give_a_safe_action_and_an_event_and_the_flight_goes_on(nam
     assert errors[-50:].max() < 0.15
 
 
-def test_a_deployment_goes_on_after_a_restart_where_it_was(tmp_path):
-    first, second = RUN.controller("auto"), RUN.controller("auto")
+@pytest.mark.parametrize("adapter", ["auto", "history"])
+def test_a_deployment_goes_on_after_a_restart_where_it_was(tmp_path, adapter):
+    first, second = RUN.controller(adapter), RUN.controller(adapter)
     env = make_batch(RUN.env_id, 2, shifts=(Payload(schedule=Abrupt(0.2)),))
     observation = env.reset([3, 4])
     first.reset(2)

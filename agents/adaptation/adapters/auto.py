@@ -10,6 +10,7 @@ from ..compiled import kernel
 from ..nominal import NominalModel
 from .drone import Drone
 from .integral import Integral
+from .model_based import ModelBased
 from .observer import Observer
 
 
@@ -37,7 +38,7 @@ class Auto(Adapter):
     def __init__(
         self,
         nominal: NominalModel,
-        model_based: Drone | Observer | None = None,
+        model_based: ModelBased | None = None,
         tolerance: float = 0.15,
         width: float = 0.05,
     ) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..adapter import Adapter, State, Transition
+from ..adapter import State, Transition
 from ..compensators.drone import DroneCompensator
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
-from ..presentation import Presentation
+from .model_based import ModelBased
 
 
-class Drone(Adapter):
+class Drone(ModelBased):
     """`DisturbanceObserver` and `DroneCompensator` in one loop; for quadrotors commanded by thrust and body rates.
 
     Raises:
@@ -19,7 +19,6 @@ class Drone(Adapter):
     """
 
     name = "drone"
-    regimes = ("prediction", "tracking")
 
     def __init__(
         self,
@@ -27,18 +26,15 @@ class Drone(Adapter):
         estimator: DisturbanceObserver | None = None,
         compensator: DroneCompensator | None = None,
     ) -> None:
-        super().__init__(nominal)
-        self.estimator = estimator or DisturbanceObserver(nominal)
+        # Thrust that is lost shows in the rotors' rates only where they cannot turn the vehicle as told.
+        turning = [rate.startswith("body_rate_") for rate in nominal.signals.rates]
+        super().__init__(nominal, estimator, np.outer([False, True, True, True], turning))
         self.compensator = compensator or DroneCompensator.of(nominal)
-        self.presentation = Presentation(nominal, self.estimator.delays)
         self.estimate_names = (
             *(f"disturbance/{rate}" for rate in nominal.signals.rates),
             "thrust effectiveness",
             "delay",
         )
-        # Thrust that is lost shows in the rotors' rates only where they cannot turn the vehicle as told.
-        turning = [rate.startswith("body_rate_") for rate in nominal.signals.rates]
-        self._touched = np.outer([False, True, True, True], turning)
 
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
@@ -56,15 +52,6 @@ class Drone(Adapter):
     def learn(self, state: State, transition: Transition) -> State:
         after, f, _, learns = self.estimator.learn(state, transition, self._touched)
         return self.compensator.learn(after, f, state["context"], learns, transition)
-
-    def loss(self, state: State) -> np.ndarray:
-        return state["loss"]
-
-    def keep(self, state: State, rows: np.ndarray) -> State:
-        return self.estimator.keep(state, rows)
-
-    def restore(self, state: State, rows: np.ndarray) -> State:
-        return self.estimator.restore(state, rows)
 
     def estimate(self, state: State) -> np.ndarray:
         beside = [state["effectiveness"], state["delay"] * self.nominal.dt]

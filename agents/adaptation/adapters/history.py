@@ -12,6 +12,7 @@ from ..encoder import BOUND, HistoryEncoder, history_channels
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
 from .drone import Drone
+from .model_based import ModelBased
 from .observer import Observer
 
 TREND_S = 0.1
@@ -86,7 +87,7 @@ class History(Adapter):
         super().__init__(nominal)
         estimator = estimator or HistoryObserver(nominal, encoder=_encoder_of(nominal))
         fits = DroneCompensator.fits(nominal)
-        self.loop: Drone | Observer = Drone(nominal, estimator) if fits else Observer(nominal, estimator)
+        self.loop: ModelBased = Drone(nominal, estimator) if fits else Observer(nominal, estimator)
         self.estimate_names = self.loop.estimate_names
 
     def initial_state(self, n: int) -> State:

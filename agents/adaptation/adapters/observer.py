@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..adapter import Adapter, State, Transition
+from ..adapter import State, Transition
 from ..compensators.generic import GenericCompensator
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
-from ..presentation import Presentation
+from .model_based import ModelBased
 
 
-class Observer(Adapter):
+class Observer(ModelBased):
     """`DisturbanceObserver` and `GenericCompensator` in one loop; on any environment that names its signals."""
 
     name = "observer"
-    regimes = ("prediction", "tracking")
 
     def __init__(
         self,
@@ -23,12 +22,10 @@ class Observer(Adapter):
         estimator: DisturbanceObserver | None = None,
         compensator: GenericCompensator | None = None,
     ) -> None:
-        super().__init__(nominal)
-        self.estimator = estimator or DisturbanceObserver(nominal)
-        self.compensator = compensator or GenericCompensator(nominal)
-        self.presentation = Presentation(nominal, self.estimator.delays)
         # Saturated, any action may be what is missing in any rate.
-        self._touched = np.ones((nominal.reader.actions, len(nominal.signals.rates)), dtype=bool)
+        touched = np.ones((nominal.reader.actions, len(nominal.signals.rates)), dtype=bool)
+        super().__init__(nominal, estimator, touched)
+        self.compensator = compensator or GenericCompensator(nominal)
         self.estimate_names = (*(f"disturbance/{rate}" for rate in nominal.signals.rates), "delay")
 
     def initial_state(self, n: int) -> State:
@@ -50,15 +47,6 @@ class Observer(Adapter):
     def learn(self, state: State, transition: Transition) -> State:
         after, *_ = self.estimator.learn(state, transition, self._touched)
         return self.compensator.integrate(after, transition)
-
-    def loss(self, state: State) -> np.ndarray:
-        return state["loss"]
-
-    def keep(self, state: State, rows: np.ndarray) -> State:
-        return self.estimator.keep(state, rows)
-
-    def restore(self, state: State, rows: np.ndarray) -> State:
-        return self.estimator.restore(state, rows)
 
     def estimate(self, state: State) -> np.ndarray:
         return np.concatenate([state["d"], state["delay"][:, None] * self.nominal.dt], axis=1)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..adapter import State, Transition
+from ..cholesky import solve
 from ..compiled import helper, kernel
-from ..least_squares import solve
 from ..nominal import NominalModel, Response, ask, respond
 
 

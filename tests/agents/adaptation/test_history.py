@@ -116,20 +116,3 @@ def test_the_committed_encoder_recovers_from_payload_and_wind():
             late += [info["position_error"]] if step >= 150 else []
         errors[name] = np.sqrt(np.mean(np.square(late), axis=0))
     assert (errors["history"] < 0.5 * errors["frozen"]).all()
-
-
-def test_it_goes_on_after_a_restart_where_it_was(tmp_path):
-    first, second = RUN.controller("history"), RUN.controller("history")
-    env = make_batch(RUN.env_id, 1, shifts=(Wind(schedule=Abrupt(0.2)),))
-    observation = env.reset([3])
-    for step in range(40):
-        action = first.act(observation)
-        if step >= 30:
-            np.testing.assert_array_equal(second.act(observation), action)
-        observation = env.step(action)[0]
-        first.learn(observation)
-        if step == 29:
-            first.save(tmp_path / "controller.npz")
-            second.load(tmp_path / "controller.npz")
-        elif step > 29:
-            second.learn(observation)

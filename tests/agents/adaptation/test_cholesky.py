@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from undrift.agents.adaptation.least_squares import solve
+from undrift.agents.adaptation.cholesky import solve
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 6])

@@ -1,0 +1,37 @@
+"""ModelBased: what adapters share that estimate a disturbance by the nominal model, and leave the answer to a compensator."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..adapter import Adapter, State
+from ..estimator import DisturbanceObserver
+from ..nominal import NominalModel
+from ..presentation import Presentation
+
+
+class ModelBased(Adapter):
+    """A `DisturbanceObserver` in a loop, and a policy that is shown where its vehicle is believed to be.
+
+    Args:
+        nominal: the nominal model.
+        estimator: None is one of default limits.
+        touched: [A, R] bool, rates whose acceleration each action touches when it is saturated.
+    """
+
+    regimes = ("prediction", "tracking")
+
+    def __init__(self, nominal: NominalModel, estimator: DisturbanceObserver | None, touched: np.ndarray) -> None:
+        super().__init__(nominal)
+        self.estimator = estimator or DisturbanceObserver(nominal)
+        self.presentation = Presentation(nominal, self.estimator.delays)
+        self._touched = touched
+
+    def loss(self, state: State) -> np.ndarray:
+        return state["loss"]
+
+    def keep(self, state: State, rows: np.ndarray) -> State:
+        return self.estimator.keep(state, rows)
+
+    def restore(self, state: State, rows: np.ndarray) -> State:
+        return self.estimator.restore(state, rows)
