@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .adaptation import Adapter, Guard, State, Transition
-from .adaptation.adapter import choose_rows
-from .adaptation.guard import all_finite, bound_action
+from .adaptation.compiled import kernel
+from .adaptation.guard import bound_action
 from .files import write_atomically
 
 
@@ -34,18 +34,16 @@ class Policy(Protocol):
 class ControllerState:
     """All that a controller remembers of N vehicles; arrays of N rows.
 
-    hidden [N, H] the policy's memory, [N, 0] where it keeps that itself; own_action [N, A] its own last action; sent
-    [N, A] the last action sent, where the wish exceeded the bounds (saturated), by how much at most (unsent [N]), and how
-    much commands change of late (activity [N]); observation [N, O] the last one, repaired; dt [N] s; steps [N] since the
-    reset; acted [N] whether a transition is open; adapter, its state; worse [N] for how many steps it has predicted worse
-    than its shadow.
+    hidden [N, H] the policy's memory, [N, 0] where it keeps that itself; own_action [N, A] its own last action; wish [N, A]
+    what was last to be sent, and sent [N, A] what was, within bounds; activity [N] how much commands change of late;
+    observation [N, O] the last one, repaired; dt [N] s; steps [N] since the reset; acted [N] whether a transition is open;
+    adapter, its state; worse [N] for how many steps it has predicted worse than its shadow.
     """
 
     hidden: np.ndarray
     own_action: np.ndarray
     sent: np.ndarray
-    saturated: np.ndarray
-    unsent: np.ndarray
+    wish: np.ndarray
     activity: np.ndarray
     observation: np.ndarray
     dt: np.ndarray
@@ -81,6 +79,8 @@ class Loop:
         """Begin with `n` vehicles that have no memory and have learned nothing."""
         self.state = self._fresh(n)
         self.guard.clear()
+        if self.adapter.notice:
+            self.guard.announce(self.adapter.notice, n)
 
     def restart(self, rows: np.ndarray, observation: np.ndarray) -> np.ndarray:
         """Let the vehicles `rows` [K] (indices) begin anew; what the policy is to see of their first `observation` [K, O]."""
@@ -104,11 +104,10 @@ class Loop:
         measured, _ = self.guard.repair(self._rows(observation), s.observation, self._sampled, s.steps)
         if dt is None:
             dt = self.dt if self._step_duration is None else measured[:, self._step_duration]
-        shown, adapter_state = self.adapter.see(s.adapter, measured)
+        seen, after = self.adapter.see(s.adapter, measured)
+        seen, s.adapter = self.guard.admit_view(measured, seen, s.adapter, after, s.steps)
         # The policy is shown what it did itself, not what was made of it: it was trained on its own actions.
-        self.shown = self.guard.admit_view(measured, shown, s.steps).copy()
-        self.shown[:, self._previous_action] = s.own_action
-        s.adapter = self.guard.admit_state(s.adapter, adapter_state, s.steps)
+        self.shown = _with_columns(seen, self._previous_action, s.own_action)
         s.observation, s.dt = measured, np.empty(len(s.steps))
         s.dt[:] = dt
         return self.shown
@@ -116,11 +115,9 @@ class Loop:
     def send(self, own: np.ndarray) -> np.ndarray:
         """The action to send [N, A], within [-1, 1] and finite, where the policy would send `own` [N, A]."""
         s = self.state
-        proposed, adapter_state = self.adapter.correct(s.adapter, s.observation, own, s.dt)
-        wish = self.guard.admit_action(own, proposed, s.sent, s.steps)
-        s.adapter = self.guard.admit_state(s.adapter, adapter_state, s.steps)
-        s.own_action = own if all_finite(own) else np.where(np.isfinite(own), own, s.sent)
-        s.sent, s.saturated, s.unsent, s.activity = bound_action(wish, s.sent, s.activity)
+        proposed, after = self.adapter.correct(s.adapter, s.observation, own, s.dt)
+        s.own_action, s.wish, s.adapter = self.guard.admit_action(own, proposed, s.sent, s.adapter, after, s.steps)
+        s.sent, s.activity = bound_action(s.wish, s.sent, s.activity)
         s.steps, s.acted = s.steps + 1, s.acted | True
         return s.sent
 
@@ -141,12 +138,12 @@ class Loop:
         """
         s = self.state
         following, fresh = self.guard.repair(self._rows(next_observation), s.observation, self._sampled, s.steps)
-        usable = s.acted & fresh & ~np.asarray(terminated, dtype=bool)
-        permitted = self.guard.permit(s.saturated, s.unsent, s.activity, s.steps)
+        usable = fresh & np.logical_not(terminated)
+        permitted = self.guard.permit(s.wish, s.activity, s.steps)
         transition = Transition(s.observation, s.sent, permitted[0], following, usable, s.dt, *permitted[1:])
         learned = self.guard.admit_state(s.adapter, self.adapter.learn(s.adapter, transition), s.steps)
         if np.count_nonzero(s.acted) < len(s.acted):
-            learned = {key: choose_rows(s.acted, new, s.adapter[key]) for key, new in learned.items()}
+            learned = learned.where(s.acted, s.adapter)
         s.adapter, s.worse = self.guard.review(self.adapter, learned, s.worse, s.steps)
         s.acted = np.zeros(len(s.acted), dtype=bool)
 
@@ -157,8 +154,7 @@ class Loop:
         return self.adapter.estimate(self.state.adapter)
 
     def _rows(self, observation: np.ndarray) -> np.ndarray:
-        rows = np.asarray(observation)
-        rows = rows if rows.ndim == 2 else rows[None]
+        rows = np.array(observation, dtype=np.float64, order="C", ndmin=2)
         expected = (len(self.state.steps), self._channels)
         if rows.shape != expected:
             raise ValueError(f"observation has shape {rows.shape}, this controller was reset for {expected}.")
@@ -170,10 +166,9 @@ class Loop:
             hidden=np.zeros((n, 0), dtype=np.float32),
             own_action=np.zeros((n, actions)),
             sent=np.zeros((n, actions)),
-            saturated=np.zeros((n, actions), dtype=bool),
-            unsent=np.zeros(n),
+            wish=np.zeros((n, actions)),
             activity=np.full(n, 1.0),
-            observation=np.zeros((n, self._channels), dtype=np.float32),
+            observation=np.zeros((n, self._channels)),
             dt=np.full(n, self.dt),
             steps=np.zeros(n, dtype=np.int64),
             acted=np.zeros(n, dtype=bool),
@@ -270,6 +265,16 @@ class Controller(Loop):
         return replace(super()._fresh(n), hidden=self.policy.initial_state(n))
 
 
+@kernel
+def _with_columns(rows, index, columns):  # type: ignore[no-untyped-def]
+    """Rows [N, O] whose channels `index` [K] are columns [N, K]."""
+    out = rows.copy()
+    for n in range(rows.shape[0]):
+        for k in range(index.shape[0]):
+            out[n, index[k]] = columns[n, k]
+    return out
+
+
 def _with_rows(whole: ControllerState, rows: np.ndarray, part: ControllerState) -> ControllerState:
     """The state `whole` with that of the vehicles `rows` [K] (indices) replaced by `part`."""
     arrays = _flat(whole)
@@ -281,7 +286,7 @@ def _with_rows(whole: ControllerState, rows: np.ndarray, part: ControllerState) 
 
 def _flat(state: ControllerState) -> dict[str, np.ndarray]:
     """Every array of the state by name, the adapter's as "adapter/d"."""
-    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in vars(state).items()}
+    parts = {name: value if isinstance(value, State) else {"": value} for name, value in vars(state).items()}
     return {f"{name}/{key}".rstrip("/"): value for name, part in parts.items() for key, value in part.items()}
 
 
@@ -294,4 +299,4 @@ def _unflat(arrays: Mapping[str, np.ndarray]) -> ControllerState:
             values[part][key] = value
         else:
             values[part] = value
-    return ControllerState(**values)
+    return ControllerState(**values | {"adapter": State(values["adapter"])})

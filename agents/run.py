@@ -65,6 +65,11 @@ class Run:
         return str(self.config.get("kind", "nominal"))
 
     @property
+    def sha256(self) -> str:
+        """Hash of its policy."""
+        return self.policy.sha256
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """Names of the cells that its policy remembers with: one, or none."""
         return () if self.policy.cell is None else (self.policy.cell.name,)

@@ -61,6 +61,7 @@ COMPENSATOR: Mapping[str, dict[str, Any]] = {
     "no lead": {"lead": 0.0},
     "no integral": {"integral_gain": 0.0},
     "no mixer": {"prioritise": False},
+    "no regard to the reserve of thrust": {"reserve": (-1.0, 0.0)},
     "no correction of rates": {"rate_authority": 0.0},
     "no answer through the preview": {"asked_limit": 0.0},
 }

@@ -1,4 +1,6 @@
-"""Time of one control step of one drone: policy and adapter, `act` and `learn`, in a closed loop under wind.
+"""Time of one control step of one vehicle: policy and adapter, `act` and `learn`, in a closed loop under wind.
+
+A drone, and for the adapter `car` a car.
 
 `p50_us` and `p99_us` are by the clock, other load on the machine included; `cpu_p99_us` is processor time, without it.
 """
@@ -45,11 +47,13 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--steps", type=int, default=5000, help="control steps measured for each row")
     parser.add_argument("--run", default="reference", help="run to fly")
+    parser.add_argument("--car", default="reference-car-track-governed-s0", help="run that the adapter `car` flies")
     options = parser.parse_args()
 
-    run = Run.load(options.run)
+    drone, car = Run.load(options.run), Run.load(options.car)
     rows: list[Row] = []
     for adapter in ADAPTERS:
+        run = car if adapter == "car" else drone
         control_steps_us(run, adapter, 100)  # compiles, fills the caches
         (p50, _), (p99, cpu_p99) = np.percentile(control_steps_us(run, adapter, options.steps), [50, 99], axis=0)
         rows.append({"name": adapter, "p50_us": float(p50), "p99_us": float(p99), "cpu_p99_us": float(cpu_p99)})

@@ -6,6 +6,7 @@ from .driving.vehicle import CARS, Car, load_car
 from .drone.trajectory import Waypoints
 from .drone.vehicle import VEHICLES, Vehicle, load_vehicle
 from .elapsed import ElapsedTime
+from .foreign_batch import ForeignBatch, make_any_batch
 from .previous_action import PreviousAction
 from .registry import ENVIRONMENTS, EXPERTS, full_id, make_batch, make_scenario, register
 from .scenario import SUITES, Scenario, Suite, load_suite, one_by_one
@@ -107,6 +108,7 @@ __all__ = [
     "ElapsedTime",
     "FlatTyre",
     "Fog",
+    "ForeignBatch",
     "Friction",
     "FrictionPatches",
     "Frozen",
@@ -156,6 +158,7 @@ __all__ = [
     "load_car",
     "load_suite",
     "load_vehicle",
+    "make_any_batch",
     "make_batch",
     "make_scenario",
     "make_schedule",

@@ -56,7 +56,7 @@ class ForeignWorld:
         self._has_frames = model is not None and hasattr(base, "frame_skip")
         self.substeps = base.frame_skip if self._has_frames else 1
         self.action_names = _action_names(env.action_space, model)
-        self.measured_names = _measured_names(env)
+        self.measured_names = measured_names(env)
         self.measured_noise = np.zeros(len(self.measured_names))
         self.plant = _plant(base, model, self.action_names)
         for shift in shifts:
@@ -250,7 +250,7 @@ def _action_names(space: spaces.Space[Any], model: mujoco.MjModel | None) -> tup
     return tuple(name or f"action_{i}" for i, name in enumerate(own))
 
 
-def _measured_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
+def measured_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
     """The channels of a Box of observations; else none."""
     space = env.observation_space
     if not isinstance(space, spaces.Box):

@@ -48,11 +48,18 @@ def full_id(name: str) -> str:
     Raises:
         ValueError: unknown; the message lists the ids.
     """
+    if (known := own_id(name)) is None:
+        raise ValueError(f"unknown environment {name!r}; the environments are: {', '.join(sorted(ENVIRONMENTS))}.")
+    return known
+
+
+def own_id(name: str) -> str | None:
+    """As `full_id`; None for an environment that is not undrift's."""
     name = name.removeprefix("undrift.envs:")
     for known in ENVIRONMENTS:
         if name in (known, known.removeprefix("undrift/"), known.removeprefix("undrift/").removesuffix("-v0")):
             return known
-    raise ValueError(f"unknown environment {name!r}; the environments are: {', '.join(sorted(ENVIRONMENTS))}.")
+    return None
 
 
 def make_batch(env_id: str, num_envs: int = 1, seed: int | None = None, shifts: Shifts = (), **kwargs: Any) -> BatchEnv:
@@ -74,8 +81,7 @@ def make_scenario(scenario: Scenario, **kwargs: Any) -> gymnasium.Env:
     Raises:
         ValueError: a shift does not fit the environment.
     """
-    ours = any(scenario.env_id in (known, known.removeprefix("undrift/").removesuffix("-v0")) for known in ENVIRONMENTS)
-    env_id = full_id(scenario.env_id) if ours else scenario.env_id
+    env_id = own_id(scenario.env_id) or scenario.env_id
     return Shifted(gymnasium.make(env_id, **scenario.env_kwargs, **kwargs), *scenario.shifts)
 
 

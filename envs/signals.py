@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,34 +18,49 @@ class Signals:
         context: further channels that the accelerations depend on (an attitude matrix).
         tracking: the error channel of each rate that is tracked, {"velocity_x": "position_error_x"}, the error being
             state minus reference. A tracked rate is a velocity of the body along a world axis, in the order x, y, z.
-            Regime `tracking`.
+            Regime `tracking`. Empty where the task has no reference.
         preview: where the reference will be relative to where it is: for each look-ahead time in s the channels of the
             tracked rates, in their order. Empty where the observation holds none.
-        previous_action: channels that hold the policy's own previous action, in the order of the action.
+        previous_action: channels that hold the policy's own previous action, in the order of the action; empty where it is
+            not observed.
+        demand: what of the observation asks for more than a vehicle may be able to give: channel -> (base, power). Asked for
+            the share s of it, the channel shows base + s^power (channel - base), the base being another channel, or "" for
+            none: {"speed_error": ("forward_velocity", 1.0)} is the error against s times the speed asked for. Empty where
+            less than all makes no sense.
     """
 
     rates: Mapping[str, tuple[str, ...]]
     context: tuple[str, ...]
-    tracking: Mapping[str, str]
-    preview: tuple[tuple[float, tuple[str, ...]], ...]
-    previous_action: tuple[str, ...]
+    tracking: Mapping[str, str] = field(default_factory=dict)
+    preview: tuple[tuple[float, tuple[str, ...]], ...] = ()
+    previous_action: tuple[str, ...] = ()
+    demand: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 class SignalReader:
-    """Reads the signals out of observations whose channels are called `names`.
+    """Reads the signals out of observations whose channels are called `names`, of a vehicle with so many `actions`.
 
     Raises:
-        ValueError: a signal names a channel that the observation does not have.
+        ValueError: a signal names a channel that the observation does not have, an error is that of no rate, or there are
+            more or fewer previous actions than actions.
     """
 
-    def __init__(self, names: Sequence[str], signals: Signals) -> None:
+    def __init__(self, names: Sequence[str], signals: Signals, actions: int) -> None:
         self._place = {name: i for i, name in enumerate(names)}
         rate_names = list(signals.rates)
-        self.actions = len(signals.previous_action)
+        if unknown := set(signals.tracking) - set(rate_names):
+            raise ValueError(f"tracking names {min(unknown)!r}, which is no rate; they are: {', '.join(rate_names)}.")
+        if signals.previous_action and len(signals.previous_action) != actions:
+            raise ValueError(f"previous_action names {len(signals.previous_action)} channels for {actions} actions.")
+        self.actions = actions
         self.context_index = self._indices(signals.context)
         self.previous_action_index = self._indices(signals.previous_action)
         self.error_index = self._indices(signals.tracking.values())
         self.preview_index = [(ahead, self._indices(channels)) for ahead, channels in signals.preview]
+        self.demand_index = self._indices(signals.demand)
+        bases = [base for base, _ in signals.demand.values()]
+        self.demand_base = np.array([self._indices([base])[0] if base else -1 for base in bases], dtype=int)
+        self.demand_power = np.array([power for _, power in signals.demand.values()], dtype=float)
         self.tracked_rate = np.array([rate_names.index(rate) for rate in signals.tracking], dtype=int)
         self.rate_matrix = np.zeros((len(names), len(rate_names)))
         for column, channels in enumerate(signals.rates.values()):

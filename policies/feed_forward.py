@@ -86,6 +86,18 @@ class FeedForwardPolicy(StoredPolicy):
             return self._low + 0.5 * (np.tanh(x) + 1.0) * (self._high - self._low), h
         return np.clip(x, self._low, self._high), h
 
+    def in_shares(self) -> FeedForwardPolicy:
+        """The same policy acting in [-1, 1]: -1 stands for `low`, 1 for `high`."""
+        centre, half = 0.5 * (self._high + self._low), 0.5 * (self._high - self._low)
+        config = self.config | {"low": [-1.0] * self.action_size, "high": [1.0] * self.action_size}
+        tensors = dict(self.tensors)
+        if not self.config["squash"]:
+            last = len(self._layers) - 1
+            weight, bias = self._layers[last]
+            tensors[f"{last}.weight"] = (weight / half[:, None]).astype(np.float32)
+            tensors[f"{last}.bias"] = ((bias - centre) / half).astype(np.float32)
+        return FeedForwardPolicy(config, tensors)
+
 
 def _check(config: dict[str, Any]) -> None:
     if wrong := sorted(set(config) ^ set(_KEYS)):

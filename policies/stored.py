@@ -40,6 +40,10 @@ class StoredPolicy:
             digest.update(name.encode() + str(tensor.shape).encode() + tensor.tobytes())
         return digest.hexdigest()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled as what it is made of: compiled kernels would be sent along, and compiled anew where they arrive.
+        return type(self), (self.config, self.tensors)
+
     def save(self, folder: str | Path) -> None:
         """Write policy.safetensors and policy.json into `folder`, each under a temporary name first."""
         folder = Path(folder)

@@ -8,15 +8,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from .nominal import NominalModel
+from .state import State
 
 REGIMES = {
     "prediction": "a nominal model that predicts the next observation from the action sent",
     "tracking": "a tracking error named by the environment",
     "reward": "the reward at deployment",
 }
-
-State = dict[str, np.ndarray]
-"""All that an adapter remembers: arrays of N rows, one per controlled vehicle."""
 
 
 class Transition(NamedTuple):
@@ -49,13 +47,9 @@ class Transition(NamedTuple):
     dead_zone: float = 0.0
 
 
-def choose_rows(rows: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """`new` where rows [N] is true, `old` elsewhere; both [N, ...]."""
-    return np.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-
 class Adapter(ABC):
-    """One transition in, one proposed change of observation and action out. Pure: all memory is in the state.
+    """One transition in, one proposed change of observation and action out. Pure: all memory is in the state, and what
+    changes it returns another (`state | {...}`, or a `copy` with fields written).
 
     A step is `see` (what the policy is shown), the policy, `correct` (what is proposed to be sent), and afterwards
     `learn` (what the transition taught). The guard stands behind each of the three.
@@ -66,6 +60,8 @@ class Adapter(ABC):
     """Signals it needs, of REGIMES."""
     estimate_names: tuple[str, ...] = ()
     """Columns of `estimate`."""
+    notice: str = ""
+    """What whoever flies it should know from the beginning; the guard logs it."""
 
     def __init__(self, nominal: NominalModel) -> None:
         self.nominal = nominal

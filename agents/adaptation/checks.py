@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .adapter import REGIMES, Adapter, State, Transition
+from .adapter import REGIMES, Adapter, Transition
 from .nominal import NominalModel
+from .state import State
 
 
 def check_adapter(make: Callable[[NominalModel], Adapter], nominal: NominalModel, seed: int = 0) -> None:
     """Fly random signals through an adapter and hold it to the contract of `Adapter`.
 
-    Its regimes are known ones; every array of its state has one row per vehicle; no call changes its arguments; what it
+    Its regimes are known ones; its state is a `State` of one row per vehicle; no call changes its arguments; what it
     shows and sends is finite; rows do not influence each other; its state saves to npz and goes on from there alike;
     a transition that is not fresh is survived.
 
@@ -29,10 +30,10 @@ def check_adapter(make: Callable[[NominalModel], Adapter], nominal: NominalModel
     adapter = make(nominal)
     unknown = set(adapter.regimes) - set(REGIMES)
     assert not unknown, f"regime {sorted(unknown)} is unknown; the regimes are: {', '.join(REGIMES)}"
+    assert isinstance(adapter.initial_state(3), State), 'initial_state returns no State: State({"d": np.zeros((n, 3))})'
     signals = _signals(nominal, 3, 30, seed)
     states = _fly(adapter, adapter.initial_state(3), signals)
-    for key, values in states[-1].items():
-        assert len(values) == 3, f"state {key!r} has {len(values)} rows for 3 vehicles"
+    assert len(states[-1].rows) == 3 or not states[-1], f"the state has {len(states[-1].rows)} rows for 3 vehicles"
     if adapter.estimate_names:
         shape = adapter.estimate(states[-1]).shape
         assert shape == (3, len(adapter.estimate_names)), f"estimate is {shape}, named otherwise"
@@ -45,7 +46,7 @@ def check_adapter(make: Callable[[NominalModel], Adapter], nominal: NominalModel
 def _fly(adapter: Adapter, state: State, signals: list[tuple[np.ndarray, np.ndarray, Transition]]) -> list[State]:
     states = []
     for own_action, dt, transition in signals:
-        before = _copy(state)
+        before = state.copy()
         shown, seen_state = adapter.see(state, transition.observation)
         proposed, corrected = adapter.correct(seen_state, transition.observation, own_action, dt)
         assert np.isfinite(shown).all() and np.isfinite(proposed).all(), "a view or an action is not finite"
@@ -82,18 +83,14 @@ def _row(signal: tuple[np.ndarray, np.ndarray, Transition], i: int) -> tuple[np.
 
 
 def _rows(state: State, i: int) -> State:
-    return {key: values[i : i + 1] for key, values in state.items()}
-
-
-def _copy(state: State) -> State:
-    return {key: values.copy() for key, values in state.items()}
+    return State({key: values[i : i + 1] for key, values in state.items()})
 
 
 def _through_npz(state: State) -> State:
     file = io.BytesIO()
     np.savez(file, **state)  # type: ignore[arg-type]
     file.seek(0)
-    return dict(np.load(file))
+    return State(dict(np.load(file)))
 
 
 def _assert_equal(expected: State, got: State, complaint: str) -> None:

@@ -20,10 +20,11 @@ from ...envs.shifts import shift_to_dict
 from ...policies.cells import make_cell
 from ...policies.deployed import FORMAT, DeployedPolicy
 from ..controller import Controller, Policy
-from .adapter import State, Transition
+from .adapter import Transition
 from .adapters.history import History, HistoryObserver
 from .encoder import BOUND, HistoryEncoder, history_channels
 from .nominal import NominalModel
+from .state import State
 
 _CHUNK = 50
 """Steps through which gradients are taken back: 1 s of a drone's flight."""

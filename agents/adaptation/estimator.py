@@ -28,9 +28,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...policies.kernels.arithmetic import add, copy, fill
-from .adapter import State, Transition, choose_rows
+from .adapter import Transition
 from .compiled import helper, kernel
-from .nominal import Network, NominalModel, arrange, differentiate, forward, read, room, take_in
+from .nominal import Network, NominalModel, arrange, forward, read, room, take_in
+from .state import State, part
 from .thrust import lost_thrust
 
 WANDER = (0.0, 2.5)
@@ -59,7 +60,8 @@ class DisturbanceObserver:
     delay; scatter [N, R] variance under the best of them; evidence [N, L] log likelihood; delay [N] periods; rate_bias [N, 3] of
     the gyroscopes, where an attitude is known to compare them with; loss [N, 3] of predicting one step ahead with what was
     learned, without, and with the shadow; d [N, R]; effectiveness [N] of thrust along body z, which a compensator that knows
-    of it may learn, 0 being nominal; kept_d, kept_delay and kept_effectiveness, the shadow.
+    of it may learn, 0 being nominal; kept_d, kept_delay and kept_effectiveness, the shadow; believed_rates [N, R],
+    believed_context [N, C] and believed_travel [N, R], where the vehicle will be when the next command arrives.
 
     Args:
         nominal: the nominal model.
@@ -100,27 +102,31 @@ class DisturbanceObserver:
         filters[:, np.array(self.wander) > 0, P22] = 0.01 * nominal.acceleration_sd**2
         noise = np.zeros((n, 5, rates))
         noise[:, SPREAD] = nominal.residual_sd**2
-        return {
+        fields = {
             "commands": np.zeros((n, nominal.history + delays - 1, nominal.reader.actions)),
-            "age": np.zeros(n, dtype=np.int64),
+            "age": np.zeros(n),
             "rates": np.zeros((n, rates)),
             "context": np.zeros((n, len(nominal.signals.context))),
             "travel": np.zeros((n, rates)),
-            "stale": np.zeros(n, dtype=bool),
+            "stale": np.zeros(n),
             "filters": filters,
             "noise": noise,
             "residuals": np.zeros((n, delays, rates)),
             "scatter": np.tile(nominal.residual_sd**2, (n, 1)),
             "evidence": np.zeros((n, delays)),
-            "delay": np.zeros(n, dtype=np.int64),
+            "delay": np.zeros(n),
             "rate_bias": np.zeros((n, 3)),
             "loss": np.zeros((n, 3)),
             "d": np.zeros((n, rates)),
             "effectiveness": np.zeros(n),
             "kept_d": np.zeros((n, rates)),
-            "kept_delay": np.zeros(n, dtype=np.int64),
+            "kept_delay": np.zeros(n),
             "kept_effectiveness": np.zeros(n),
+            "believed_rates": np.zeros((n, rates)),
+            "believed_context": np.zeros((n, len(nominal.signals.context))),
+            "believed_travel": np.zeros((n, rates)),
         }
+        return State(fields)
 
     @cached_property
     def _constants(self) -> tuple[np.ndarray | float, ...]:
@@ -139,6 +145,8 @@ class DisturbanceObserver:
                 delay_forgetting=self.delay_forgetting,
                 delay_evidence=self.delay_evidence,
                 bias_s=self.bias_s,
+                delays=self.delays,
+                predicts=self.predicts,
             )
         )
 
@@ -154,66 +162,101 @@ class DisturbanceObserver:
                 the noise and of delays.
             touched: [A, R] bool, rates whose acceleration each action touches when it is saturated.
         """
-        t = transition
-        after = {name: state[name].copy() for name in _WRITTEN}
-        expected, explained = np.empty_like(state["d"]), np.empty_like(state["d"])
-        learns = np.empty(len(t.fresh), dtype=bool)
+        t, after, shape = transition, state.copy(), (len(transition.fresh), self.nominal.reader.rate_matrix.shape[1])
+        expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(shape[0], dtype=bool)
         observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
         sample = *observations, t.action, t.saturated, t.fresh, t.fresh & t.excited, t.dt, t.leak, t.dead_zone
-        known = (state[name] for name in _KNOWN)
-        _learn(
-            self.nominal.network,
-            self._constants,
-            touched,
-            *sample,
-            *known,
-            *after.values(),
-            expected,
-            explained,
-            learns,
-        )
-        return state | after, expected, explained, learns
+        told = expected, explained, learns
+        _learn(self.nominal.network, self._constants, touched, *sample, after.parts(Memory), after.rows, *told)
+        return after, *told
 
     def keep(self, state: State, rows: np.ndarray) -> State:
         """The state whose shadow, in `rows`, is what it has learned."""
-        loss = state["loss"].copy()
-        loss[rows, 2] = loss[rows, 0]
-        kept = {f"kept_{name}": choose_rows(rows, state[name], state[f"kept_{name}"]) for name in _SHADOWED}
-        return state | kept | {"loss": loss}
+        after = state.copy()
+        for name in _SHADOWED:
+            after[f"kept_{name}"][rows] = state[name][rows]
+        after["loss"][rows, 2] = state["loss"][rows, 0]
+        return after
 
     def restore(self, state: State, rows: np.ndarray) -> State:
         """The state that has learned, in `rows`, what its shadow did."""
-        loss, filters = state["loss"].copy(), state["filters"].copy()
-        loss[rows, 0] = loss[rows, 2]
-        wandering = np.array(self.wander) > 0
-        filters[:, wandering, D] = choose_rows(rows, state["kept_d"][:, None], filters[:, wandering, D])
-        learned = {name: choose_rows(rows, state[f"kept_{name}"], state[name]) for name in _SHADOWED}
-        evidence = choose_rows(rows, np.zeros_like(state["evidence"]), state["evidence"])
-        return state | learned | {"loss": loss, "filters": filters, "evidence": evidence}
+        after = state.copy()
+        for name in _SHADOWED:
+            after[name][rows] = state[f"kept_{name}"][rows]
+        after["loss"][rows, 0] = state["loss"][rows, 2]
+        for m in np.flatnonzero(self.wander):
+            after["filters"][rows, m, D] = state["kept_d"][rows]
+        after["evidence"][rows] = 0.0
+        return after
 
-    def predict(
-        self, state: State, observation: np.ndarray, gain: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the vehicle will be when the next command arrives: rates [N, R], context [N, C], travel [N, R].
+    def predict(self, state: State, observation: np.ndarray) -> State:
+        """The state whose `believed_` fields say where the vehicle will be when the next command arrives.
 
-        Before the first transition that is where `observation` [N, O] shows it. Where a `gain` [N, R, A] is given, the input
-        gain there is written into it (`NominalModel.input_gain`).
+        Before the first transition that is where `observation` [N, O] shows it.
         """
-        if gain is None and state["age"].all() and not state["delay"].any():
-            return state["rates"], state["context"], state["travel"]
-        gain = np.empty((len(observation), 0, 0)) if gain is None else gain
-        moved = {name: state[name].copy() for name in ("rates", "context", "travel")}
-        delay = state["delay"] if self.predicts else np.zeros_like(state["delay"])
-        known = state["age"], state["commands"], delay, state["d"], state["effectiveness"]
-        observation = np.asarray(observation, dtype=np.float64)
-        _predict(self.nominal.network, self._constants, observation, *known, *moved.values(), gain)
-        return moved["rates"], moved["context"], moved["travel"]
+        after = state.copy()
+        seen = np.asarray(observation, dtype=np.float64)
+        _predict(self.nominal.network, self._constants, seen, after.parts(Memory), after.rows)
+        return after
 
 
 _SHADOWED = ("d", "delay", "effectiveness")
-_KNOWN = ("effectiveness", *(f"kept_{name}" for name in _SHADOWED))
-_WRITTEN = ("commands", "age", "rates", "context", "travel", "stale", "filters", "noise", "residuals", "scatter",
-            "evidence", "delay", "rate_bias", "loss", "d")  # fmt: skip
+
+
+class Memory(NamedTuple):
+    """What kernels read and write of one vehicle: fields of the state, as views of its row."""
+
+    commands: np.ndarray
+    age: np.ndarray
+    rates: np.ndarray
+    context: np.ndarray
+    travel: np.ndarray
+    stale: np.ndarray
+    filters: np.ndarray
+    noise: np.ndarray
+    residuals: np.ndarray
+    scatter: np.ndarray
+    evidence: np.ndarray
+    delay: np.ndarray
+    rate_bias: np.ndarray
+    loss: np.ndarray
+    d: np.ndarray
+    effectiveness: np.ndarray
+    kept_d: np.ndarray
+    kept_delay: np.ndarray
+    kept_effectiveness: np.ndarray
+    believed_rates: np.ndarray
+    believed_context: np.ndarray
+    believed_travel: np.ndarray
+
+
+@helper
+def _recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
+    """The `Memory` of the vehicle of this row."""
+    return Memory(
+        commands=part(row, parts, 0).reshape(-1, actions),
+        age=part(row, parts, 1),
+        rates=part(row, parts, 2),
+        context=part(row, parts, 3),
+        travel=part(row, parts, 4),
+        stale=part(row, parts, 5),
+        filters=part(row, parts, 6).reshape(-1, 6, rates),
+        noise=part(row, parts, 7).reshape(-1, rates),
+        residuals=part(row, parts, 8).reshape(-1, rates),
+        scatter=part(row, parts, 9),
+        evidence=part(row, parts, 10),
+        delay=part(row, parts, 11),
+        rate_bias=part(row, parts, 12),
+        loss=part(row, parts, 13),
+        d=part(row, parts, 14),
+        effectiveness=part(row, parts, 15),
+        kept_d=part(row, parts, 16),
+        kept_delay=part(row, parts, 17),
+        kept_effectiveness=part(row, parts, 18),
+        believed_rates=part(row, parts, 19),
+        believed_context=part(row, parts, 20),
+        believed_travel=part(row, parts, 21),
+    )
 
 
 class Constants(NamedTuple):
@@ -234,29 +277,32 @@ class Constants(NamedTuple):
     delay_forgetting: float
     delay_evidence: float
     bias_s: float
+    delays: int
+    predicts: bool
 
 
 @kernel
-def _predict(network, c, observation, age, commands, delay, d, effectiveness, rates, context, travel, gain):  # type: ignore[no-untyped-def]
+def _predict(network, c, observation, parts, rows):  # type: ignore[no-untyped-def]
     """`DisturbanceObserver.predict`: roll forward, period by period, under the commands that are still on their way."""
     network, c = Network(*network), Constants(*c)
     z, first, second, f = room(network), room(network), room(network), room(network)
-    before, acceleration = np.empty(rates.shape[1]), np.empty(rates.shape[1])
-    for n in range(rates.shape[0]):
-        if age[n] == 0:
-            read(network, observation[n], rates[n], context[n])
-        for lag in range(delay[n] - 1, -1, -1):
-            arrange(network, rates[n], context[n], commands[n], lag, z)
+    before, acceleration = np.empty(network.rates), np.empty(network.rates)
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts, network.held.shape[0], network.rates)
+        rates, context, travel = s.believed_rates, s.believed_context, s.believed_travel
+        copy(s.rates, rates)
+        copy(s.context, context)
+        copy(s.travel, travel)
+        if s.age[0] == 0.0:
+            read(network, observation[n], rates, context)
+        for lag in range(int(s.delay[0]) - 1 if c.predicts else -1, -1, -1):
+            arrange(network, rates, context, s.commands, lag, z)
             forward(network, z, first, second, f)
-            lost_thrust(effectiveness[n], f, context[n], c.velocity, acceleration)
-            add(f[: before.shape[0]], acceleration)
-            add(d[n], acceleration)
-            copy(rates[n], before)
-            _roll(before, acceleration, c.dt, c.turning, rates[n], context[n], travel[n])
-        if gain.size > 0:
-            arrange(network, rates[n], context[n], commands[n], 0, z)
-            forward(network, z, first, second, f)
-            differentiate(network, first, second, z, f, gain[n])
+            lost_thrust(s.effectiveness[0], f, context, c.velocity, acceleration)
+            add(f[: network.rates], acceleration)
+            add(s.d, acceleration)
+            copy(rates, before)
+            _roll(before, acceleration, c.dt, c.turning, rates, context, travel)
 
 
 @helper
@@ -280,62 +326,64 @@ def _roll(before, acceleration, dt, turning, rates, context, travel):  # type: i
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    network, c, touched, observation, following, action, saturated, fresh, excited, dt, leak, dead_zone,
-    effectiveness, kept_d, kept_delay, kept_effectiveness,
-    commands, age, rates, context, travel, stale, filters, noise, residuals, scatter, evidence, delay, rate_bias, loss, d,
+    network, c, touched, observation, following, action, saturated, fresh, excited, dt, leak, dead_zone, parts, rows,
     expected, explained, learns,
 ):  # fmt: skip
-    """One step of every bank; shapes as in `DisturbanceObserver.learn`. What follows `kept_effectiveness` is written."""
+    """One step of every bank; shapes as in `DisturbanceObserver.learn`. The states `rows` [N, S] and what follows are written."""
     network, c = Network(*network), Constants(*c)
-    count = rates.shape[1]
-    f, acceleration = np.empty((evidence.shape[1], count)), np.empty(count)
-    kept, before = np.empty(count), np.empty(count)
-    measured, measured_context = np.empty(count), np.empty(context.shape[1])
-    for n in range(rates.shape[0]):
-        if age[n] == 0:
-            read(network, observation[n], rates[n], context[n])
-        take_in(action[n], commands[n])
-        _accelerations_by_delay(network, rates[n], context[n], commands[n], f)
+    count = network.rates
+    f, acceleration = np.empty((c.delays, count)), np.empty(count)
+    kept, before, measured = np.empty(count), np.empty(count), np.empty(count)
+    measured_context = np.empty(network.context_index.shape[0])
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts, action.shape[1], count)
+        if s.age[0] == 0.0:
+            read(network, observation[n], s.rates, s.context)
+        take_in(action[n], s.commands)
+        _accelerations_by_delay(network, s.rates, s.context, s.commands, f)
+        delay, kept_delay = int(s.delay[0]), int(s.kept_delay[0])
         # Until the command history is full the model's input is not what was flown.
-        h, warm = dt[n], age[n] >= network.history
-        scored = fresh[n] and not stale[n] and warm
+        h, warm = dt[n], s.age[0] >= network.history
+        scored = fresh[n] and s.stale[0] == 0.0 and warm
         learns[n] = scored and excited[n]
-        lost_thrust(kept_effectiveness[n], f[kept_delay[n]], context[n], c.velocity, kept)
-        add(f[kept_delay[n]], kept)
-        add(kept_d[n], kept)
-        lost_thrust(effectiveness[n], f[delay[n]], context[n], c.velocity, explained[n])
+        lost_thrust(s.kept_effectiveness[0], f[kept_delay], s.context, c.velocity, kept)
+        add(f[kept_delay], kept)
+        add(s.kept_d, kept)
+        lost_thrust(s.effectiveness[0], f[delay], s.context, c.velocity, explained[n])
         copy(explained[n], expected[n])
-        add(f[delay[n]], expected[n])
+        add(f[delay], expected[n])
         read(network, following[n], measured, measured_context)
-        copy(rates[n], before)
+        copy(s.rates, before)
         if c.turning >= 0:
             if learns[n]:
-                _learn_rate_bias(c, context[n], measured_context, before, measured, h, rate_bias[n])
+                _learn_rate_bias(c, s.context, measured_context, before, measured, h, s.rate_bias)
             for j in range(3):
-                measured[c.turning + j] -= rate_bias[n, j]
+                measured[c.turning + j] -= s.rate_bias[j]
         if scored:
-            _score(c, f[0], expected[n], d[n], kept, before, measured, h, noise[n], loss[n])
+            _score(c, f[0], expected[n], s.d, kept, before, measured, h, s.noise, s.loss)
         if learns[n]:
-            _tell_delays(c, n, f, before, measured, h, residuals[n], scatter[n], evidence[n], delay)
+            _tell_delays(c, f, before, measured, h, s)
         if fresh[n]:
-            copy(measured, rates[n])
-            copy(measured_context, context[n])
-            fill(travel[n], 0.0)
+            copy(measured, s.rates)
+            copy(measured_context, s.context)
+            fill(s.travel, 0.0)
         else:
             copy(expected[n], acceleration)
-            add(d[n], acceleration)
-            _roll(before, acceleration, h, c.turning, rates[n], context[n], travel[n])
-        age[n], stale[n] = age[n] + 1, not fresh[n]
+            add(s.d, acceleration)
+            _roll(before, acceleration, h, c.turning, s.rates, s.context, s.travel)
+        s.age[0] += 1.0
+        s.stale[0] = 0.0 if fresh[n] else 1.0
+        delay = int(s.delay[0])
         for i in range(count):
-            known = f[delay[n], i] + explained[n, i]
+            known = f[delay, i] + explained[n, i]
             if not warm:
-                for m in range(filters.shape[1]):
-                    filters[n, m, X, i] = rates[n, i]
+                for m in range(s.filters.shape[0]):
+                    s.filters[m, X, i] = s.rates[i]
                 continue
             if scored:
-                _match_noise(c, noise[n], i, (measured[i] - before[i]) / h - known)
+                _match_noise(c, s.noise, i, (measured[i] - before[i]) / h - known)
             restraint = _trust(saturated[n], touched, i), leak, dead_zone
-            d[n, i] = _filter_rate(c, filters[n], noise[n], i, known, measured[i], h, fresh[n], restraint)
+            s.d[i] = _filter_rate(c, s.filters, s.noise, i, known, measured[i], h, fresh[n], restraint)
 
 
 @helper
@@ -387,27 +435,28 @@ def _learn_rate_bias(c, attitude, attitude_after, before, measured, h, bias):  #
 
 
 @helper
-def _tell_delays(c, n, f, before, measured, h, residuals, spread, evidence, delay):  # type: ignore[no-untyped-def]
+def _tell_delays(c, f, before, measured, h, s):  # type: ignore[no-untyped-def]
     """Add to each delay's log likelihood, and change to one that is likelier by enough."""
     for i in range(f.shape[1]):
         least = np.inf
         for k in range(f.shape[0]):
             r = (measured[i] - before[i]) / h - f[k, i]
-            residuals[k, i] += _MEAN_RATE * (r - residuals[k, i])
-            square = (r - residuals[k, i]) ** 2
+            s.residuals[k, i] += _MEAN_RATE * (r - s.residuals[k, i])
+            square = (r - s.residuals[k, i]) ** 2
             least = min(least, square)
-            evidence[k] -= 2.5 * np.log1p(square / (4.0 * spread[i]))
+            s.evidence[k] -= 2.5 * np.log1p(square / (4.0 * s.scatter[i]))
         # What scatters even under the best of the delays is no delay.
-        spread[i] += _VARIANCE_RATE * (min(max(least, (0.5 * c.model_sd[i]) ** 2), (1.5 * c.sd[i]) ** 2) - spread[i])
+        least = min(max(least, (0.5 * c.model_sd[i]) ** 2), (1.5 * c.sd[i]) ** 2)
+        s.scatter[i] += _VARIANCE_RATE * (least - s.scatter[i])
     best = 0
     for k in range(f.shape[0]):
-        if evidence[k] > evidence[best]:
+        if s.evidence[k] > s.evidence[best]:
             best = k
-    if evidence[best] > evidence[delay[n]] + c.delay_evidence:
-        delay[n] = best
-    likeliest = evidence[best]
+    if s.evidence[best] > s.evidence[int(s.delay[0])] + c.delay_evidence:
+        s.delay[0] = best
+    likeliest = s.evidence[best]
     for k in range(f.shape[0]):
-        evidence[k] = c.delay_forgetting * (evidence[k] - likeliest)
+        s.evidence[k] = c.delay_forgetting * (s.evidence[k] - likeliest)
 
 
 @helper

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .adapter import Adapter, State, choose_rows
-from .compiled import kernel
+from .adapter import Adapter
+from .compiled import helper, kernel
+from .state import State
 
 _SAME_EVENT_STEPS = 50
 """An intervention that repeats within so many steps is one event."""
@@ -88,6 +89,10 @@ class Guard:
         self.events.clear()
         self._open.clear()
 
+    def announce(self, reason: str, n: int) -> None:
+        """Log what holds of all `n` vehicles from the beginning."""
+        self._log(np.ones(n, dtype=bool), np.zeros(n, dtype=np.int64), reason)
+
     def repair(
         self, observation: np.ndarray, last: np.ndarray, sampled: np.ndarray, steps: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -105,24 +110,35 @@ class Guard:
         self._log(broken, steps, "observation not finite: last value held, nothing learned")
         return np.where(finite, observation, last), fresh
 
-    def admit_view(self, measured: np.ndarray, seen: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """The observations to show the policy: those proposed, within the limit; the measured ones if not finite."""
-        if not self.enabled or _all_near(measured, seen, self.seen_limit):
-            return seen
+    def admit_view(
+        self, measured: np.ndarray, seen: np.ndarray, before: State, after: State, steps: np.ndarray
+    ) -> tuple[np.ndarray, State]:
+        """The observations to show the policy: those proposed, within the limit; the measured ones if not finite. And what the
+        adapter may remember, as `admit_state`."""
+        if not self.enabled or _all_admissible(measured, seen, self.seen_limit, after.rows):
+            return seen, after
         broken = ~np.isfinite(seen).all(1)
         self._log(broken, steps, "proposed observation not finite: the measured one shown")
         seen = np.where(broken[:, None], measured, seen)
         far = np.abs(seen - measured) > self.seen_limit
         self._log(far.any(1), steps, "proposed observation beyond its limit: shrunk")
-        return np.where(far, measured + np.clip(seen - measured, -self.seen_limit, self.seen_limit), seen)
+        seen = np.where(far, measured + np.clip(seen - measured, -self.seen_limit, self.seen_limit), seen)
+        return seen, self.admit_state(before, after, steps)
 
     def admit_action(
-        self, own: np.ndarray, proposed: np.ndarray, last_sent: np.ndarray, steps: np.ndarray
-    ) -> np.ndarray:
-        """The action to send [N, A], before its bounds: the proposal within the authority around the policy's own."""
+        self,
+        own: np.ndarray,
+        proposed: np.ndarray,
+        last_sent: np.ndarray,
+        before: State,
+        after: State,
+        steps: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, State]:
+        """The policy's own action [N, A], the last one sent where it is not finite; the action to send, before its bounds: the
+        proposal within the authority around it; and what the adapter may remember, as `admit_state`."""
         authority = self.authority if self.enabled else np.inf
-        if _all_near(own, proposed, authority):
-            return proposed
+        if _all_admissible(own, proposed, authority, after.rows):
+            return own, proposed, after
         broken = ~np.isfinite(own).all(1)
         self._log(broken, steps, "policy's action not finite: last action held")
         own = np.where(broken[:, None], last_sent, own)
@@ -131,38 +147,36 @@ class Guard:
         proposed = np.where(broken[:, None], own, proposed)
         far = np.abs(proposed - own) > authority
         self._log(far.any(1), steps, "proposed action beyond its authority: shrunk")
-        return np.where(far, own + np.clip(proposed - own, -authority, authority), proposed)
+        wish = np.where(far, own + np.clip(proposed - own, -authority, authority), proposed)
+        return own, wish, self.admit_state(before, after, steps)
+
+    def admit_state(self, before: State, after: State, steps: np.ndarray) -> State:
+        """What the adapter may remember: rows whose new state is not finite are rolled back."""
+        if not self.enabled or _all_finite(after.rows):
+            return after
+        broken = np.logical_or.reduce(~np.isfinite(after.rows), axis=1)
+        self._log(broken, steps, "adapter's state not finite: rolled back to the last good one")
+        return before.where(broken, after)
 
     def permit(
-        self, saturated: np.ndarray, unsent: np.ndarray, activity: np.ndarray, steps: np.ndarray
+        self, wish: np.ndarray, activity: np.ndarray, steps: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
         """What a sample may teach: the last fields of `Transition`, saturated [N, A], excited [N], unwind [N], leak and
         dead_zone.
 
         Args:
-            saturated, unsent, activity: of the action before the sample (`bound_action`).
+            wish: [N, A] the action before the sample, before its bounds.
+            activity: [N] how much commands change of late (`bound_action`).
             steps: [N] since the reset.
         """
         if not self.enabled:
-            return np.zeros_like(saturated), np.ones(len(steps), dtype=bool), np.zeros(len(steps)), 0.0, 0.0
-        excited, unwind = np.empty(len(steps), dtype=bool), np.empty(len(steps))
-        if _limits_learning(activity, unsent, self.excitation, self.unwind, excited, unwind):
+            return np.zeros(wish.shape, dtype=bool), np.ones(len(steps), dtype=bool), np.zeros(len(steps)), 0.0, 0.0
+        limits = self.freeze, self.excitation, self.unwind
+        limited, saturated, excited, unwind = _limits_learning(wish, activity, *limits)
+        if limited:
             self._log(~excited, steps, "commands at rest: what only moving ones tell is not learned")
             self._log(unwind > 0.0, steps, "action beyond its bounds: integrals unwound")
-        return saturated if self.freeze else np.zeros_like(saturated), excited, unwind, self.leak, self.dead_zone
-
-    def admit_state(self, before: State, after: State, steps: np.ndarray) -> State:
-        """What the adapter may remember: rows whose new state is not finite are rolled back."""
-        if not self.enabled or not after:
-            return after
-        changed = [values for key, values in after.items() if values is not before[key] and values.dtype.kind == "f"]
-        # Bytes are joined in a seventh of the time that arrays are.
-        numbers = [(values if values.dtype.char == "d" else values.astype(np.float64)).tobytes() for values in changed]
-        if all_finite(np.frombuffer(b"".join(numbers))):
-            return after
-        broken = np.logical_or.reduce([~np.isfinite(values).reshape(len(steps), -1).all(1) for values in changed])
-        self._log(broken, steps, "adapter's state not finite: rolled back to the last good one")
-        return {key: choose_rows(broken, before[key], new) for key, new in after.items()}
+        return saturated, excited, unwind, self.leak, self.dead_zone
 
     def review(self, adapter: Adapter, state: State, worse: np.ndarray, steps: np.ndarray) -> tuple[State, np.ndarray]:
         """The state that acts next, and for how many steps [N] what it learned has predicted worse than the shadow copy.
@@ -174,11 +188,12 @@ class Guard:
         loss = adapter.loss(state) if self.enabled else None
         if loss is None:
             return state, worse
-        worse, keep, back = worse.copy(), np.empty(len(loss), dtype=bool), np.empty(len(loss), dtype=bool)
-        if _due(loss, steps, self.loss_margin, self.patience, self.keep_every, worse, keep, back):
+        loss, worse = np.ascontiguousarray(loss), worse.copy()
+        if _due(loss, steps, self.loss_margin, self.patience, self.keep_every, worse):
+            back, keep = worse >= self.patience, (loss[:, 0] <= loss[:, 2]) & (steps % self.keep_every == 0)
             if back.any():
                 self._log(back, steps, "adapter predicts worse than before: rolled back to the last good state")
-                state = adapter.restore(state, back)
+                state, worse[back] = adapter.restore(state, back), 0
             state = adapter.keep(state, keep) if keep.any() else state
         return state, worse
 
@@ -194,42 +209,44 @@ class Guard:
 
 @kernel
 def bound_action(wish, last_sent, activity):  # type: ignore[no-untyped-def]
-    """What is sent of a wish [N, A], and what that says: sent [N, A] within [-1, 1]; saturated [N, A]; unsent [N], the most
-    that is missing of any action; activity [N], by how much the liveliest action changes per step, of late."""
-    sent, saturated = np.empty_like(wish), np.empty(wish.shape, dtype=np.bool_)
-    unsent, active = np.zeros(len(wish)), activity.copy()
+    """What is sent of a wish [N, A], within [-1, 1], and by how much the liveliest action changes per step of late [N]."""
+    sent, active = np.empty_like(wish), np.empty_like(activity)
     for n in range(wish.shape[0]):
         change = 0.0
         for j in range(wish.shape[1]):
             sent[n, j] = min(max(wish[n, j], -1.0), 1.0)
-            saturated[n, j] = abs(wish[n, j]) > 0.98
-            unsent[n] = max(unsent[n], abs(wish[n, j] - sent[n, j]))
             change = max(change, abs(sent[n, j] - last_sent[n, j]))
-        active[n] += _ACTIVITY_RATE * (change - active[n])
-    return sent, saturated, unsent, active
+        active[n] = activity[n] + _ACTIVITY_RATE * (change - activity[n])
+    return sent, active
 
 
 # At almost every step there is nothing to do, and one pass over the numbers says so. What is done otherwise may take its time.
 
 
-@kernel
-def all_finite(values):  # type: ignore[no-untyped-def]
-    """Whether every one of values [...] is."""
-    for value in values.flat:
-        if not np.isfinite(value):
-            return False
+@helper
+def _finite(values):  # type: ignore[no-untyped-def]
+    """Whether every one of values [N, K] is."""
+    for n in range(values.shape[0]):
+        for k in range(values.shape[1]):
+            if not np.isfinite(values[n, k]):
+                return False
     return True
 
 
 @kernel
-def _all_near(expected, proposed, limit):  # type: ignore[no-untyped-def]
-    """Whether all of proposed [N, K] is finite and within the limit around expected [N, K]."""
+def _all_finite(values):  # type: ignore[no-untyped-def]
+    return _finite(values)
+
+
+@kernel
+def _all_admissible(expected, proposed, limit, state):  # type: ignore[no-untyped-def]
+    """Whether all of proposed [N, K] is finite and within the limit around expected [N, K], and all of state [N, S] finite."""
     for n in range(expected.shape[0]):
         for k in range(expected.shape[1]):
             distance = abs(proposed[n, k] - expected[n, k])
             if not (np.isfinite(distance) and distance <= limit):
                 return False
-    return True
+    return _finite(state)
 
 
 @kernel
@@ -249,25 +266,26 @@ def _all_fresh(observation, last, sampled, steps, hold_stale, fresh):  # type: i
 
 
 @kernel
-def _limits_learning(activity, unsent, excitation, rate, excited, unwind):  # type: ignore[no-untyped-def]
-    """Whether any vehicle is not excited or unwinds; both [N] are written."""
+def _limits_learning(wish, activity, freeze, excitation, rate):  # type: ignore[no-untyped-def]
+    """Whether any vehicle is not excited or unwinds; and `Guard.permit`'s saturated [N, A], excited [N] and unwind [N]."""
     anywhere = False
-    for n in range(activity.shape[0]):
-        excited[n], unwind[n] = activity[n] >= excitation, rate * unsent[n]
+    saturated, excited = np.empty(wish.shape, dtype=np.bool_), np.empty(len(wish), dtype=np.bool_)
+    unwind = np.empty(len(wish))
+    for n in range(wish.shape[0]):
+        unsent = 0.0
+        for j in range(wish.shape[1]):
+            saturated[n, j] = freeze and abs(wish[n, j]) > 0.98
+            unsent = max(unsent, abs(wish[n, j]) - 1.0)
+        excited[n], unwind[n] = activity[n] >= excitation, rate * unsent
         anywhere = anywhere or not excited[n] or unwind[n] > 0.0
-    return anywhere
+    return anywhere, saturated, excited, unwind
 
 
 @kernel
-def _due(loss, steps, margin, patience, keep_every, worse, keep, back):  # type: ignore[no-untyped-def]
-    """For how long each row has been worse [N], which are to be kept [N], and which to go back [N], all written; whether any is."""
+def _due(loss, steps, margin, patience, keep_every, worse):  # type: ignore[no-untyped-def]
+    """For how long each row has been worse [N], written; whether any is to go back, or its turn has come to be kept."""
     anywhere = False
     for n in range(loss.shape[0]):
-        learned, shadow = loss[n, 0], loss[n, 2]
-        worse[n] = worse[n] + 1 if learned > shadow + margin else 0
-        back[n] = worse[n] >= patience
-        if back[n]:
-            worse[n] = 0
-        keep[n] = learned <= shadow and steps[n] % keep_every == 0
-        anywhere = anywhere or keep[n] or back[n]
+        worse[n] = worse[n] + 1 if loss[n, 0] > loss[n, 2] + margin else 0
+        anywhere = anywhere or worse[n] >= patience or steps[n] % keep_every == 0
     return anywhere

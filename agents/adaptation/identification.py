@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...envs import make_batch
+from ...envs import BatchEnv, ForeignBatch, Signals, make_any_batch, make_batch
 from ...envs.signals import SignalReader
+from .kinematics import find_signals
 from .nominal import RESPONSE_RANGE, NominalModel, disturbance_features
 
 if TYPE_CHECKING:
@@ -35,47 +36,56 @@ def fit_nominal_model(
     env_kwargs: Mapping[str, Any],
     seed: int,
     *,
+    signals: Signals | None = None,
     simulations: int = 256,
     steps: int = 800,
     iterations: int = 4000,
 ) -> NominalModel:
-    """Fly, fit, and identify the policy's response to a disturbance.
+    """Fly, fit, and identify the policy's response to a disturbance, where the environment is one of undrift's.
 
     Half of what the model must know lies off the policy's own path, so each simulation adds coloured noise of its own
     strength to the actions. Accelerations are finite differences of the rates over one control period.
 
     Args:
-        policy: the trained policy.
-        env_id: environment it was trained in, without shifts.
+        policy: the trained policy; its actions are in [-1, 1].
+        env_id: environment it was trained in, without shifts; any of Gymnasium's that `ForeignBatch` takes.
         env_kwargs: constructor arguments; with the sensor noise off, the model learns the plant and not the sensors.
         seed: of the flights and of the fit; the same seed gives the same model.
+        signals: what the observations hold; None is what the environment names, or else what `find_signals` finds.
         simulations: flown together; twice as many for the response.
         steps: control steps of each.
         iterations: of Adam, 2048 samples each.
+
+    Raises:
+        ValueError: as `make_batch` and `ForeignBatch`; or no signals are found.
     """
-    inputs, targets = _fly(policy, env_id, env_kwargs, seed, simulations, steps)
-    tensors = _fit(inputs, targets, seed, iterations)
-    env = make_batch(env_id, 1, **env_kwargs)
-    errors = len(env.signals.tracking)
+    env = make_any_batch(env_id, simulations, seed, **env_kwargs)
+    before, commands, after = _fly(policy, env, seed, steps)
+    if signals is None:
+        named = env.signals if isinstance(env, BatchEnv) else None
+        signals = named or find_signals(env.observation_names, before, after, env.dt)
+    reader = SignalReader(env.observation_names, signals, commands.shape[2])
+    targets = (reader.rates(after) - reader.rates(before)) / env.dt
+    tensors = _fit(reader.inputs(before, commands), targets, seed, iterations)
+    errors = len(signals.tracking)
     tensors["response"] = np.zeros((disturbance_features(np.zeros((1, errors))).shape[1], errors))
     plant = {"id": env.id, "kwargs": env.kwargs}
-    model = NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors, plant)
-    if errors:
+    model = NominalModel(env.observation_names, signals, env.dt, HISTORY, tensors, plant)
+    if errors and isinstance(env, BatchEnv):
         tensors["response"] = _response(policy, model, env_id, env_kwargs, seed, 2 * simulations)
-    return NominalModel(env.observation_names, env.signals, env.dt, HISTORY, tensors, plant)
+    return NominalModel(env.observation_names, signals, env.dt, HISTORY, tensors, plant)
 
 
 def _fly(
-    policy: Policy, env_id: str, env_kwargs: Mapping[str, Any], seed: int, n: int, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    env = make_batch(env_id, n, seed=seed, **env_kwargs)
-    rng = np.random.default_rng(seed)
-    reader = SignalReader(env.observation_names, env.signals)
+    policy: Policy, env: BatchEnv | ForeignBatch, seed: int, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Observations [M, O], the commands [M, K, A] until then, newest first, and the observations a period later [M, O]."""
+    rng, n = np.random.default_rng(seed), env.num_envs
     observation, hidden = env.reset(), policy.initial_state(n)
     actions = env.action_space.shape[0]  # type: ignore[index]
     commands, disturbance, age = np.zeros((n, HISTORY, actions)), np.zeros((n, actions)), np.zeros(n, dtype=int)
     strength = rng.uniform(0.0, 0.6, (n, 1))
-    inputs, targets = [], []
+    flown = []
     for _ in range(steps):
         action, hidden = policy.step(observation, hidden, np.full(n, env.dt))
         disturbance = 0.8 * disturbance + 0.6 * rng.standard_normal(disturbance.shape)
@@ -83,14 +93,14 @@ def _fly(
         commands = np.concatenate([action[:, None], commands[:, :-1]], axis=1)
         following, _, terminated, truncated, _ = env.step(action)
         known = age >= HISTORY
-        inputs.append(reader.inputs(observation, commands)[known])
-        targets.append(((reader.rates(following) - reader.rates(observation)) / env.dt)[known])
+        flown.append((observation[known], commands[known], following[known]))
         age += 1
         observation = following
         if (over := np.flatnonzero(terminated | truncated)).size:
             observation[over] = env.reset(ids=over)
             hidden[over], commands[over], disturbance[over], age[over] = 0.0, 0.0, 0.0, 0
-    return np.concatenate(inputs), np.concatenate(targets)
+    before, sent, after = (np.concatenate(each) for each in zip(*flown, strict=True))
+    return before, sent, after
 
 
 class _Network(nn.Module):

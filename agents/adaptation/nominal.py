@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,15 +40,16 @@ class NominalModel:
 
     Args:
         observation_names: [O] the channels of an observation, in order.
-        signals: which of them are rates (R), context (C), tracking errors and previous action (A).
+        signals: which of them are rates (R), context (C), tracking errors and previous action.
         dt: control period in s at which it was learned.
         history: K, how many commands it looks back on, newest first.
         tensors: float64: in_scale [I], w1 [I, H], b1 [H], w2 [H, H], b2 [H], w3 [H, R], b3 [R], skip [I, R],
             out_mean [R], out_scale [R] (standard deviation of the nominal accelerations), residual [R] (standard
-            deviation of what the model leaves unexplained), response [F, E] (`response`). I = R + C + K A.
+            deviation of what the model leaves unexplained), response [F, E] (`response`). I = R + C + K A for A actions.
         env: whose model this is, its `id` and all its `kwargs` (JSON values): what a compensator made for one vehicle
             reads the vehicle from. None where the model was fitted elsewhere.
         encoder: what the adapter `history` estimates disturbances with; None where none was trained.
+        unfit: why adapters that predict by it are to stay out of the way; empty where they may act.
 
     Raises:
         ValueError: a tensor is missing, not finite or has the wrong shape.
@@ -62,16 +64,18 @@ class NominalModel:
         tensors: Mapping[str, np.ndarray],
         env: Mapping[str, Any] | None = None,
         encoder: HistoryEncoder | None = None,
+        unfit: str = "",
     ) -> None:
-        self.env, self.encoder = None if env is None else dict(env), encoder
+        self.env, self.encoder, self.unfit = None if env is None else dict(env), encoder, unfit
         self.observation_names, self.signals = tuple(observation_names), signals
         self.dt, self.history = dt, history
-        self.reader = SignalReader(observation_names, signals)
-        inputs = len(signals.rates) + len(signals.context) + history * self.reader.actions
+        state = len(signals.rates) + len(signals.context)
+        actions = (len(tensors.get("in_scale", ())) - state) // history
+        self.reader = SignalReader(observation_names, signals, actions)
         alone = [channels[0] for channels in signals.rates.values() if len(channels) == 1]
         self.sampled_index = np.array([self.observation_names.index(c) for c in (*signals.context, *alone)], dtype=int)
         """Channels that nothing but a sensor changes."""
-        self.tensors = _validated(tensors, inputs, len(signals.rates), len(signals.tracking))
+        self.tensors = _validated(tensors, state + history * actions, len(signals.rates), len(signals.tracking))
         self.acceleration_sd = self.tensors["out_scale"]
         self.residual_sd = self.tensors["residual"]
         previews = self.reader.preview_index
@@ -81,6 +85,20 @@ class NominalModel:
         """What kernels compute it from, a `Network`."""
         self.policy_response = tuple(Response(self.tensors["response"], asked_index, asked_share))
         """What kernels ask the policy by, a `Response`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As StoredPolicy: what it is made of, without compiled code.
+        made_of = (self.observation_names, self.signals, self.dt, self.history, self.tensors)
+        return NominalModel, (*made_of, self.env, self.encoder, self.unfit)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that adapters learn from it, its encoder included, for provenance."""
+        digest = hashlib.sha256(json.dumps(self._config(), sort_keys=True).encode())
+        for name, tensor in self.tensors.items():
+            digest.update(name.encode() + str(tensor.shape).encode() + tensor.tobytes())
+        digest.update(b"" if self.encoder is None else self.encoder.network.sha256.encode())
+        return digest.hexdigest()
 
     def accelerations(self, inputs: np.ndarray) -> np.ndarray:
         """Nominal accelerations [N, R] for inputs [N, I], as `self.reader.inputs` arranges them."""
@@ -108,7 +126,13 @@ class NominalModel:
 
     def save(self, folder: Path) -> None:
         """Write nominal.json and nominal.safetensors into `folder`, and the encoder's files if there is one."""
-        config = {
+        write_atomically(folder / WEIGHTS_FILE, safetensors.numpy.save(dict(self.tensors)))
+        write_atomically(folder / CONFIG_FILE, (json.dumps(self._config(), indent=1) + "\n").encode())
+        if self.encoder is not None:
+            self.encoder.save(folder)
+
+    def _config(self) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "observation_names": self.observation_names,
             "signals": {
@@ -117,15 +141,13 @@ class NominalModel:
                 "tracking": self.signals.tracking,
                 "preview": self.signals.preview,
                 "previous_action": self.signals.previous_action,
+                "demand": self.signals.demand,
             },
             "dt": self.dt,
             "history": self.history,
             "env": self.env,
+            "unfit": self.unfit,
         }
-        write_atomically(folder / WEIGHTS_FILE, safetensors.numpy.save(dict(self.tensors)))
-        write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=1) + "\n").encode())
-        if self.encoder is not None:
-            self.encoder.save(folder)
 
     @staticmethod
     def load(folder: Path) -> NominalModel:
@@ -149,11 +171,13 @@ class NominalModel:
                 tracking=values["tracking"],
                 preview=tuple((ahead, tuple(channels)) for ahead, channels in values["preview"]),
                 previous_action=tuple(values["previous_action"]),
+                demand={name: (base, float(power)) for name, (base, power) in values.get("demand", {}).items()},
             )
             if config["format"] != FORMAT:
                 raise ValueError(f"format {config['format']}, this version reads {FORMAT}")
             names, env = config["observation_names"], config.get("env")
-            return NominalModel(names, signals, config["dt"], config["history"], tensors, env, encoder)
+            unfit = config.get("unfit", "")
+            return NominalModel(names, signals, config["dt"], config["history"], tensors, env, encoder, unfit)
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             raise ValueError(f"the nominal model in {folder} cannot be read ({error}): copy the run again.") from error
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .compiled import helper, kernel
 from .nominal import NominalModel
+from .state import State, part
 
 
 class Presentation:
@@ -36,19 +37,27 @@ class Presentation:
                 reader.tracked_rate,
                 reader.error_index,
                 np.array([names.index(channels[1]) for channels in tracked] if moving else [], dtype=np.int64),
-                np.array([index for _, index in reader.preview_index], dtype=np.int64).reshape(-1, len(tracked)),
+                np.array([index for _, index in reader.preview_index], dtype=np.int64).reshape(
+                    len(ahead), len(tracked)
+                ),
                 np.array([_moved_on(ahead, k * nominal.dt) if moving else np.zeros((0, 0)) for k in range(delays)]),
             )
         )
 
-    def show(
-        self, observation: np.ndarray, rates: np.ndarray, context: np.ndarray, travel: np.ndarray, delay: np.ndarray
-    ) -> np.ndarray:
-        """Observations [N, O] float64 of the state rates [N, R], context [N, C], travel [N, R] away from the sample seen,
-        `delay` [N] periods ahead."""
+    def show(self, state: State, observation: np.ndarray) -> np.ndarray:
+        """Observations [N, O] float64 of what `state` believes (`DisturbanceObserver.predict`)."""
         shown = observation.astype(np.float64)
-        _show(self._channels, rates, context, travel, delay, shown)
+        _show(self._channels, state.parts(Belief), state.rows, shown)
         return shown
+
+
+class Belief(NamedTuple):
+    """What a kernel reads of one vehicle: fields of a `DisturbanceObserver`'s state, as views of its row."""
+
+    believed_rates: np.ndarray
+    believed_context: np.ndarray
+    believed_travel: np.ndarray
+    delay: np.ndarray
 
 
 class Channels(NamedTuple):
@@ -67,13 +76,15 @@ class Channels(NamedTuple):
 
 
 @kernel
-def _show(c, rates, context, travel, delay, shown):  # type: ignore[no-untyped-def]
+def _show(c, parts, rows, shown):  # type: ignore[no-untyped-def]
     """`Presentation.show`: shown [N, O] comes as the observation and is written."""
     c = Channels(*c)
-    previews, measured = c.preview.shape[0], np.empty(rates.shape[1])
+    previews, measured = c.preview.shape[0], np.empty(c.own.shape[0])
     known = np.empty((c.reference.shape[0], 1 + previews))
-    for n in range(shown.shape[0]):
-        for i in range(rates.shape[1]):
+    for n in range(rows.shape[0]):
+        rates, context, travel = part(rows[n], parts, 0), part(rows[n], parts, 1), part(rows[n], parts, 2)
+        delay = int(part(rows[n], parts, 3)[0])
+        for i in range(rates.shape[0]):
             measured[i] = 0.0
             for channel in range(shown.shape[1]):
                 measured[i] += shown[n, channel] * c.rate_matrix[channel, i]
@@ -81,15 +92,15 @@ def _show(c, rates, context, travel, delay, shown):  # type: ignore[no-untyped-d
             known[e, 0] = shown[n, c.reference[e]]
             for p in range(previews):
                 known[e, 1 + p] = shown[n, c.preview[p, e]]
-        for i in range(rates.shape[1]):
-            shown[n, c.own[i]] += rates[n, i] - measured[i]
-        for i in range(context.shape[1]):
-            shown[n, c.context[i]] = context[n, i]
+        for i in range(rates.shape[0]):
+            shown[n, c.own[i]] += rates[i] - measured[i]
+        for i in range(context.shape[0]):
+            shown[n, c.context[i]] = context[i]
         for e in range(c.error.shape[0]):
-            shown[n, c.error[e]] += travel[n, c.tracked[e]]
-        if delay[n] > 0:
+            shown[n, c.error[e]] += travel[c.tracked[e]]
+        if delay > 0:
             for e in range(c.reference.shape[0]):
-                _move_reference(c, c.step[delay[n]], known[e], e, shown[n])
+                _move_reference(c, c.step[delay], known[e], e, shown[n])
 
 
 @helper

@@ -16,6 +16,7 @@ from ..drift import Shifts
 from ..signals import Signals
 from ..simulation import BatchEnv
 from . import looks, physics
+from .governor import Governor, govern, make_governor
 from .model import car_spec
 from .plant import ACTUATORS, CarPlant
 from .road import CURVATURE, FRICTION, HALF_WIDTH, SPEED, Road, Roads, pose_at, project, value_at
@@ -56,7 +57,7 @@ class CarEnv(BatchEnv):
     friction factor under it), `wheel_speed` (rad/s), `wheel_load` (N) and combined `slip`.
 
     `speed_scale` [N] is an input: what lowers it (to at least 0) lowers the speed that is observed as the reference and
-    rewarded, from the next control step on. An episode begins with 1.
+    rewarded, from the next control step on. An episode begins with 1. Where there is a governor, it does that.
 
     Args:
         num_envs: simulations in the batch.
@@ -68,6 +69,7 @@ class CarEnv(BatchEnv):
         sensors: standard deviations of noise and bias, by name, in place of those in SENSORS.
         noise: scale of the sensors' noise and bias; 0 turns them off.
         pace: share of the road's speed profile that is to be driven, or the range (low, high) each episode draws it from.
+        governor: what lowers `speed_scale` to what the true grip allows (`Governor` or its `to_dict`). None: nothing.
         episode_s: time limit, s of the regular clock.
         threads: MuJoCo's threads for the batch.
 
@@ -93,6 +95,7 @@ class CarEnv(BatchEnv):
         sensors: Mapping[str, Sequence[float]] | None = None,
         noise: float = 1.0,
         pace: float | Sequence[float] = 1.0,
+        governor: Governor | Mapping[str, Any] | None = None,
         episode_s: float = 18.0,
         threads: int = 1,
         noises: int = 0,
@@ -110,7 +113,7 @@ class CarEnv(BatchEnv):
         deviations = _checked_sensors(sensors or {})
         noise_scale, self._bias_scale = noise * np.array(list(deviations.values())).T
         self._noise_scale = np.concatenate([noise_scale, np.full(noises, noise)])
-        clock = make_clock(clock)
+        clock, self._governor = make_clock(clock), make_governor(governor)
         spec = car_spec(self.vehicle)
         looks.add_road(spec, self.vehicle, self.roads)
         super().__init__(
@@ -136,6 +139,7 @@ class CarEnv(BatchEnv):
                 "sensors": {name: list(pair) for name, pair in deviations.items()},
                 "noise": noise,
                 "pace": pace if isinstance(pace, int | float) else list(pace),
+                "governor": self._governor and self._governor.to_dict(),
                 "episode_s": episode_s,
             },
         )
@@ -153,6 +157,7 @@ class CarEnv(BatchEnv):
         self._deflection, self._load_shift = np.zeros((n, 4, 2)), np.zeros((n, 2))
         self._nearest = np.full(n, -1)
         self._bias = np.zeros((n, len(SENSORS)))
+        self._governed = np.zeros((n, 4))
         self._applied = self.batch.bind("qfrc_applied")
         self._constants = physics.constants(self.vehicle)
         self._timestep = float(self.model.opt.timestep)
@@ -257,11 +262,13 @@ class CarEnv(BatchEnv):
         self._start_task(index, rng)
 
     def _begin(self, ids: np.ndarray) -> None:
-        # A stream of its own: pace and bias change neither the road nor the noise of a seed.
+        # A stream of its own: pace, bias and governor change neither the road nor the noise of a seed.
         for i in ids:
             rng = self._rngs[i].spawn(1)[0]
             self.pace[i] = rng.uniform(*self._pace_range)
             self._bias[i] = self._bias_scale * rng.standard_normal(len(SENSORS))
+            if self._governor is not None:
+                self._governed[i] = self._governor.draw(rng, self.max_episode_steps * self.dt)
         self.speed_scale[ids] = 1.0
         super()._begin(ids)
         self._locate(ids)
@@ -270,6 +277,8 @@ class CarEnv(BatchEnv):
     def _advance(self, actions: np.ndarray, lengths: np.ndarray) -> None:
         _tilt_ground(self.plant.values, self.qpos, self.heading_error, self._uphill)
         friction = self._friction_underneath()
+        if self._governor is not None:
+            govern(self._governed, self.time, friction, lengths * self._timestep, self.speed_scale)
         motion = (
             self._constants,
             self._timestep,

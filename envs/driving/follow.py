@@ -93,6 +93,10 @@ class FollowRoad(CarEnv):
                 tracking=self.TRACKING,
                 preview=(),
                 previous_action=tuple(f"previous_action_{name}" for name in ACTUATORS),
+                demand={
+                    "speed_error": ("forward_velocity", 1.0),
+                    **{_ahead("reference_speed", place): ("", 1.0) for place in self.PREVIEW},
+                },
             ),
             task={
                 **(task or {}),
@@ -181,8 +185,13 @@ def road_channels(preview: Sequence[float], typical: Mapping[str, float]) -> dic
     return {
         **{name: typical[name] for name in ("lateral_error", "heading_error", "speed_error", *_RATES)},
         **{f"previous_action_{name}": 1.0 for name in ACTUATORS},
-        **{f"{name}_{ahead:g}m": typical[name] for name in ("curvature", "reference_speed") for ahead in preview},
+        **{_ahead(name, place): typical[name] for name in ("curvature", "reference_speed") for place in preview},
     }
+
+
+def _ahead(name: str, place: float) -> str:
+    """The channel that shows a quantity of the road so far ahead, m."""
+    return f"{name}_{place:g}m"
 
 
 def speed_limits(car: Car, share: float, top_speed: float) -> Limits:

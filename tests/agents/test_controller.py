@@ -6,16 +6,22 @@ import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from undrift.agents import PPO, BatchVecEnv, Controller, Guard, Run
-from undrift.agents.adaptation import ADAPTERS, Adapter
+from undrift.agents.adaptation import ADAPTERS, Adapter, State
 from undrift.agents.adaptation.nominal import NominalModel
 from undrift.envs import Abrupt, Payload, make_batch
 
 RUN = Run.reference()
+CAR = Run.load("runs/reference-car-track-s0")
 
 
-def fly(controller, steps=100, seeds=(1,), shifts=(), blind=()):
+def run_for(adapter):
+    """A run of a vehicle that the adapter is for."""
+    return CAR if adapter == "car" else RUN
+
+
+def fly(controller, steps=100, seeds=(1,), shifts=(), blind=(), env_id=RUN.env_id):
     """Act and learn for a while; in the steps `blind` every sensor is lost. Returns actions and tracking errors."""
-    env = make_batch(RUN.env_id, len(seeds), shifts=shifts)
+    env = make_batch(env_id, len(seeds), shifts=shifts)
     observation = env.reset(list(seeds))
     controller.reset(len(seeds))
     actions, errors = [], []
@@ -30,8 +36,9 @@ def fly(controller, steps=100, seeds=(1,), shifts=(), blind=()):
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_evaluate_policy_takes_a_controller_as_it_stands(name):
-    env = BatchVecEnv(make_batch(RUN.env_id, 2, seed=0, episode_s=2.0))
-    mean_reward, _ = evaluate_policy(RUN.controller(name), env, n_eval_episodes=4, warn=False)
+    run = run_for(name)
+    env = BatchVecEnv(make_batch(run.env_id, 2, seed=0, episode_s=2.0))
+    mean_reward, _ = evaluate_policy(run.controller(name), env, n_eval_episodes=4, warn=False)
     assert 40 < mean_reward <= 100
 
 
@@ -87,7 +94,7 @@ def test_a_reward_adapter_is_refused_by_predict_with_the_way_out():
         regimes = ("reward",)
 
         def initial_state(self, n):
-            return {}
+            return State({})
 
     controller = Controller(RUN.policy, FromReward(RUN.nominal))
     with pytest.raises(ValueError, match="rollout"):
@@ -96,8 +103,8 @@ def test_a_reward_adapter_is_refused_by_predict_with_the_way_out():
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_lost_sensors_give_a_safe_action_and_an_event_and_the_flight_goes_on(name):
-    controller = RUN.controller(name)
-    actions, errors = fly(controller, steps=300, blind={150, 151})
+    controller = run_for(name).controller(name)
+    actions, errors = fly(controller, steps=300, blind={150, 151}, env_id=run_for(name).env_id)
     assert np.isfinite(actions).all() and np.abs(actions).max() <= 1.0
     assert [event.step for event in controller.guard.events if "not finite" in event.reason][:1] == [150]
     assert errors[-50:].max() < 0.15

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,6 +129,16 @@ def test_a_saved_policy_loads_to_the_same_bits(tmp_path: Path, make: Callable[[]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["policy.json", "policy.safetensors"]
     assert again.sha256 == policy.sha256 and again.config == policy.config
     obs, dt = sample(3)
+    np.testing.assert_array_equal(
+        again.step(obs, again.initial_state(3), dt)[0], policy.step(obs, policy.initial_state(3), dt)[0]
+    )
+
+
+def test_a_pickled_policy_steps_to_the_same_bits_and_brings_no_compiled_code() -> None:
+    policy, _, _ = build()
+    content = pickle.dumps(policy)
+    again, (obs, dt) = pickle.loads(content), sample(3)
+    assert b"numba" not in content and again.sha256 == policy.sha256
     np.testing.assert_array_equal(
         again.step(obs, again.initial_state(3), dt)[0], policy.step(obs, policy.initial_state(3), dt)[0]
     )

@@ -45,6 +45,14 @@ def acted(policy: FeedForwardPolicy, obs: np.ndarray) -> np.ndarray:
     return policy.step(obs, policy.initial_state(len(obs)), np.full(len(obs), 0.02))[0]
 
 
+@pytest.mark.parametrize("squash", [False, True])
+def test_in_shares_the_bounds_are_minus_one_and_one(squash):
+    policy, obs = build(squash=squash, gain=8.0)[0], sample(64)
+    own, shares = acted(policy, obs), acted(policy.in_shares(), obs)
+    np.testing.assert_allclose(LOW + 0.5 * (shares + 1.0) * (HIGH - LOW), own, atol=1e-5)
+    assert np.abs(shares).max() <= 1.0 and np.ptp(own, axis=0)[0] > 0.5
+
+
 def test_every_activation_has_its_reference():
     assert set(TORCH) == set(ACTIVATIONS)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from ..adapter import Adapter, State, Transition, choose_rows
+from ..adapter import Adapter, Transition
+from ..compensators.car import CarCompensator
 from ..compensators.drone import DroneCompensator
 from ..compiled import kernel
 from ..nominal import NominalModel
+from ..state import State, part
+from .car import Car
 from .drone import Drone
 from .integral import Integral
 from .model_based import ModelBased
@@ -15,7 +20,7 @@ from .observer import Observer
 
 
 class Auto(Adapter):
-    """Blends two members by predicted cost: `drone` (`observer` for other vehicles) with `integral`.
+    """Blends two members by predicted cost: `drone` or `car` (`observer` for other vehicles) with `integral`.
 
     With l the loss of predicting one step ahead with what was learned and l_0 that of the nominal model alone
     (`Adapter.loss`), what the members show and send is weighted
@@ -23,7 +28,7 @@ class Auto(Adapter):
         w = clip((l_0 - l + tolerance) / width, 0, 1)
 
     for the model-based one and 1 - w for the integral, which learns nothing while it has no weight: an estimate that
-    predicts worse than none is no ground to act on, but a tracking error is.
+    predicts worse than none is no ground to act on, but a tracking error is. Where none is named the rest is the policy's own.
 
     Args:
         nominal: the nominal model.
@@ -33,7 +38,7 @@ class Auto(Adapter):
     """
 
     name = "auto"
-    regimes = ("prediction", "tracking")
+    regimes = ("prediction",)
 
     def __init__(
         self,
@@ -43,37 +48,36 @@ class Auto(Adapter):
         width: float = 0.05,
     ) -> None:
         super().__init__(nominal)
-        fitting = Drone if DroneCompensator.fits(nominal) else Observer
-        self.model_based = fitting(nominal) if model_based is None else model_based
+        self.model_based = _fitting(nominal) if model_based is None else model_based
         self.integral = Integral(nominal)
         self.tolerance, self.width = tolerance, width
         self.estimate_names = (*self.model_based.estimate_names, "weight of the model")
 
     def initial_state(self, n: int) -> State:
-        integral = self.integral.initial_state(n)["integral"]
-        return self.model_based.initial_state(n) | {"fallback": integral, "weight": np.ones(n)}
+        fallback = self.integral.initial_state(n)["integral"]
+        return self.model_based.initial_state(n) | {"fallback": fallback, "weight": np.ones(n)}
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         shown, after = self.model_based.see(state, observation)
-        w = state["weight"]
-        if np.count_nonzero(w < 1.0):
-            _blend(w, self.integral.see({"integral": state["fallback"]}, observation)[0], shown)
+        if _doubts(state.parts(Trust), state.rows):
+            beside, _ = self.integral.see(self._fallback(state), observation)
+            shown = _blend(state["weight"], shown, beside)
         return shown, after
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
     ) -> tuple[np.ndarray, State]:
         wish, after = self.model_based.correct(state, observation, action, dt)
-        _blend(state["weight"], action, wish)
-        return wish, after
+        doubts = _doubts(state.parts(Trust), state.rows)
+        return (_blend(state["weight"], wish, action) if doubts else wish), after
 
     def learn(self, state: State, transition: Transition) -> State:
         after = self.model_based.learn(state, transition)
-        integral, acts = state["fallback"], state["weight"] < 1.0
-        if np.count_nonzero(acts):
-            integral = choose_rows(acts, self.integral.learn({"integral": integral}, transition)["integral"], integral)
-        weight = _weigh(self.loss(after), self.tolerance, self.width)
-        return after | {"fallback": integral, "weight": weight}
+        if _doubts(state.parts(Trust), state.rows):
+            learned, acts = self.integral.learn(self._fallback(state), transition), state["weight"] < 1.0
+            after["fallback"][acts] = learned["integral"][acts]
+        _weigh(self.tolerance, self.width, after.parts(Trust), after.rows)
+        return after
 
     def loss(self, state: State) -> np.ndarray:
         return state["loss"]
@@ -84,24 +88,46 @@ class Auto(Adapter):
     def restore(self, state: State, rows: np.ndarray) -> State:
         return self.model_based.restore(state, rows)
 
+    def _fallback(self, state: State) -> State:
+        """What the integral remembers."""
+        return State({"integral": state["fallback"]})
+
     def estimate(self, state: State) -> np.ndarray:
         return np.concatenate([self.model_based.estimate(state), state["weight"][:, None]], axis=1)
 
 
-@kernel
-def _weigh(loss, tolerance, width):  # type: ignore[no-untyped-def]
-    """w [N] of loss [N, 3]."""
-    weight = np.empty(loss.shape[0])
-    for n in range(loss.shape[0]):
-        weight[n] = min(max((loss[n, 1] - loss[n, 0] + tolerance) / width, 0.0), 1.0)
-    return weight
+def _fitting(nominal: NominalModel) -> ModelBased:
+    """The model-based adapter that knows most of the vehicle."""
+    if DroneCompensator.fits(nominal) and nominal.signals.tracking:
+        return Drone(nominal)
+    return Car(nominal) if CarCompensator.fits(nominal) else Observer(nominal)
+
+
+class Trust(NamedTuple):
+    """What the kernel reads and writes of one vehicle: fields of the state, as views of its row."""
+
+    loss: np.ndarray
+    weight: np.ndarray
 
 
 @kernel
-def _blend(weight, integral, out):  # type: ignore[no-untyped-def]
-    """out [N, K] comes as what the model-based member shows or sends; where its weight [N] is less than 1, the blend with what
-    the integral does is written."""
-    for n in range(out.shape[0]):
-        if weight[n] < 1.0:
-            for k in range(out.shape[1]):
-                out[n, k] = weight[n] * out[n, k] + (1.0 - weight[n]) * integral[n, k]
+def _doubts(parts, rows):  # type: ignore[no-untyped-def]
+    """Whether the integral has any weight in any row."""
+    for n in range(rows.shape[0]):
+        if part(rows[n], parts, 1)[0] < 1.0:
+            return True
+    return False
+
+
+@kernel
+def _weigh(tolerance, width, parts, rows):  # type: ignore[no-untyped-def]
+    """The weight follows the loss."""
+    for n in range(rows.shape[0]):
+        loss, weight = part(rows[n], parts, 0), part(rows[n], parts, 1)
+        weight[0] = min(max((loss[1] - loss[0] + tolerance) / width, 0.0), 1.0)
+
+
+def _blend(weight: np.ndarray, model_based: np.ndarray, integral: np.ndarray) -> np.ndarray:
+    """What is shown or sent [N, K], where the members show or send these; `weight` [N] is of the first."""
+    share = weight[:, None]
+    return np.where(share < 1.0, share * model_based + (1.0 - share) * integral, model_based)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..adapter import State, Transition
+from ..adapter import Transition
 from ..compensators.drone import DroneCompensator
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
+from ..state import State
 from .model_based import ModelBased
 
 
@@ -40,9 +41,8 @@ class Drone(ModelBased):
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        rates, context, travel = self.estimator.predict(state, observation)
-        shown = self.presentation.show(observation, rates, context, travel, state["delay"])
-        return self.compensator.see(state, shown, rates, context)
+        after = self.estimator.predict(state, observation)
+        return self.compensator.see(after, self.presentation.show(after, observation)), after
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..adapter import Adapter, State, Transition
+from ..adapter import Adapter, Transition
 from ..compensators.drone import DroneCompensator
 from ..encoder import BOUND, HistoryEncoder, history_channels
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
+from ..state import State
 from .drone import Drone
 from .model_based import ModelBased
 from .observer import Observer
@@ -38,8 +39,9 @@ class HistoryObserver(DisturbanceObserver):
     encoder: HistoryEncoder
 
     def initial_state(self, n: int) -> State:
-        unread = {"memory": self.encoder.initial_state(n), "waited": np.zeros(n)}
-        return super().initial_state(n) | unread | {"trend": np.zeros((n, len(self.nominal.signals.rates)))}
+        trend = np.zeros((n, len(self.nominal.signals.rates)))
+        unread = {"memory": self.encoder.initial_state(n), "waited": np.zeros(n), "trend": trend}
+        return super().initial_state(n) | unread
 
     def learn(
         self, state: State, transition: Transition, touched: np.ndarray
@@ -48,13 +50,11 @@ class HistoryObserver(DisturbanceObserver):
         x, reads, waited, trend = self.read(state, after, transition, expected)
         told, memory = self.encoder.step(x, state["memory"], waited)
         rows = reads[:, None]
-        told_of_encoder = {
-            "d": np.where(rows, told * self.nominal.acceleration_sd, state["d"]),
-            "memory": np.where(rows, memory, state["memory"]),
-            "trend": np.where(rows, trend, state["trend"]),
-            "waited": np.where(reads, 0.0, waited),
-        }
-        return after | told_of_encoder, expected, explained, learns
+        after["d"] = np.where(rows, told * self.nominal.acceleration_sd, state["d"])
+        after["memory"] = np.where(rows, memory, state["memory"])
+        after["trend"] = np.where(rows, trend, state["trend"])
+        after["waited"] = np.where(reads, 0.0, waited)
+        return after, expected, explained, learns
 
     def read(
         self, state: State, after: State, transition: Transition, expected: np.ndarray

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..adapter import Adapter, State, Transition
+from ..adapter import Adapter, Transition
 from ..compiled import kernel
 from ..nominal import NominalModel
+from ..state import State
 
 
 class Integral(Adapter):
@@ -28,7 +29,7 @@ class Integral(Adapter):
         self.estimate_names = tuple(f"integral/{name}" for name in nominal.signals.tracking.values())
 
     def initial_state(self, n: int) -> State:
-        return {"integral": np.zeros((n, len(self.nominal.reader.error_index)))}
+        return State({"integral": np.zeros((n, len(self.nominal.reader.error_index)))})
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         shown = observation.copy()
@@ -36,10 +37,11 @@ class Integral(Adapter):
         return shown, state
 
     def learn(self, state: State, transition: Transition) -> State:
-        t, integral = transition, state["integral"].copy()
+        t, after = transition, state.copy()
         tuning = self.nominal.reader.error_index, self.gain, self.limit, self.window
-        _learn(*tuning, t.next_observation, t.saturated, t.fresh, t.dt, t.dt * t.unwind, integral)
-        return {"integral": integral}
+        following = np.asarray(t.next_observation, dtype=np.float64)
+        _learn(*tuning, following, t.saturated, t.fresh, t.dt, t.dt * t.unwind, after.rows)
+        return after
 
     def estimate(self, state: State) -> np.ndarray:
         return state["integral"]

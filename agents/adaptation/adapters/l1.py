@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from ..adapter import Adapter, State, Transition
+from ..adapter import Adapter, Transition
 from ..compensators.generic import GenericCompensator
-from ..compiled import kernel
-from ..nominal import Network, NominalModel, arrange, differentiate, forward, read, room, take_in
+from ..compiled import helper, kernel
+from ..nominal import Network, NominalModel, arrange, forward, read, room, take_in
+from ..state import State, part
 
 
 class L1(Adapter):
@@ -50,80 +53,104 @@ class L1(Adapter):
         rates, actions = len(self.nominal.signals.rates), self.nominal.reader.actions
         return self.compensator.initial_state(n) | {
             "commands": np.zeros((n, self.nominal.history, actions)),
-            "age": np.zeros(n, dtype=np.int64),
-            "stale": np.zeros(n, dtype=bool),
+            "age": np.zeros(n),
+            "stale": np.zeros(n),
             "predicted": np.zeros((n, rates)),
             "adaptation": np.zeros((n, rates)),
             "d": np.zeros((n, rates)),
-            "gain": np.zeros((n, rates, actions)),
+            "believed_rates": np.zeros((n, rates)),
+            "believed_context": np.zeros((n, len(self.nominal.signals.context))),
         }
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        gain = np.empty_like(state["gain"])
-        _input_gain(self.nominal.network, np.asarray(observation, dtype=np.float64), state["commands"], gain)
-        return self.compensator.see(state, observation, state["d"], gain), state | {"gain": gain}
+        after = state.copy()
+        _see(self.nominal.network, np.asarray(observation, dtype=np.float64), after.parts(Memory), after.rows)
+        return self.compensator.see(after, observation)
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
     ) -> tuple[np.ndarray, State]:
-        return self.compensator.correct(state, action, state["d"], state["gain"], dt)
+        return self.compensator.correct(state, action, dt)
 
     def learn(self, state: State, transition: Transition) -> State:
-        t = transition
-        after = {name: state[name].copy() for name in ("commands", "age", "stale", "predicted", "adaptation", "d")}
+        t, after = transition, state.copy()
         observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
         tuning = self.decay, self.bandwidth, t.leak, self.bound * self.nominal.acceleration_sd
         sample = *observations, t.action, t.saturated, t.fresh, t.dt
-        _learn(self.nominal.network, *tuning, *sample, *after.values())
-        return self.compensator.integrate(state | after, t)
+        _learn(self.nominal.network, *tuning, *sample, after.parts(Memory), after.rows)
+        return self.compensator.integrate(after, t)
 
     def estimate(self, state: State) -> np.ndarray:
         return state["d"]
 
 
+class Memory(NamedTuple):
+    """What kernels read and write of one vehicle: fields of the state, as views of its row."""
+
+    commands: np.ndarray
+    age: np.ndarray
+    stale: np.ndarray
+    predicted: np.ndarray
+    adaptation: np.ndarray
+    d: np.ndarray
+    believed_rates: np.ndarray
+    believed_context: np.ndarray
+
+
+@helper
+def _recall(row, parts, actions):  # type: ignore[no-untyped-def]
+    """The `Memory` of the vehicle of this row."""
+    return Memory(
+        commands=part(row, parts, 0).reshape(-1, actions),
+        age=part(row, parts, 1),
+        stale=part(row, parts, 2),
+        predicted=part(row, parts, 3),
+        adaptation=part(row, parts, 4),
+        d=part(row, parts, 5),
+        believed_rates=part(row, parts, 6),
+        believed_context=part(row, parts, 7),
+    )
+
+
 @kernel
-def _input_gain(network, observation, commands, gain):  # type: ignore[no-untyped-def]
-    """`NominalModel.input_gain` where the observations [N, O] are; gain [N, R, A] is written."""
+def _see(network, observation, parts, rows):  # type: ignore[no-untyped-def]
+    """The vehicle is believed to be where the observations [N, O] show it."""
     network = Network(*network)
-    z, first, second, f = room(network), room(network), room(network), room(network)
-    rates, context = np.empty(gain.shape[1]), np.empty(network.context_index.shape[0])
-    for n in range(gain.shape[0]):
-        read(network, observation[n], rates, context)
-        arrange(network, rates, context, commands[n], 0, z)
-        forward(network, z, first, second, f)
-        differentiate(network, first, second, z, f, gain[n])
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts, network.held.shape[0])
+        read(network, observation[n], s.believed_rates, s.believed_context)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    network, decay, bandwidth, leak, limit, observation, following, action, saturated, fresh, dt,
-    commands, age, stale, predicted, adaptation, d,
-):  # fmt: skip
-    """`L1.learn`; what follows dt is state, and is written. |d| is projected onto limit [R]."""
+    network, decay, bandwidth, leak, limit, observation, following, action, saturated, fresh, dt, parts, rows
+):
+    """`L1.learn`; the states `rows` [N, S] are written. |d| is projected onto limit [R]."""
     network = Network(*network)
     z, first, second, f = room(network), room(network), room(network), room(network)
     before, after = np.empty(limit.shape[0]), np.empty(limit.shape[0])
     context = np.empty(network.context_index.shape[0])
-    for n in range(d.shape[0]):
-        h = dt[n]
-        take_in(action[n], commands[n])
+    for n in range(rows.shape[0]):
+        s, h = _recall(rows[n], parts, action.shape[1]), dt[n]
+        take_in(action[n], s.commands)
         read(network, observation[n], before, context)
-        arrange(network, before, context, commands[n], 0, z)
+        arrange(network, before, context, s.commands, 0, z)
         forward(network, z, first, second, f)
         read(network, following[n], after, context)
         # Until the command history is full the model's input is not what was flown.
-        learns = fresh[n] and not stale[n] and age[n] >= network.history
+        learns = fresh[n] and s.stale[0] == 0.0 and s.age[0] >= network.history
         # Under saturation the plant does not do as told, and what is missing is no disturbance.
         share = (1.0 - np.exp(-bandwidth * h)) * (0.1 if saturated[n].any() else 1.0)
         kept = np.exp(-decay * h)
         drift = (1.0 - kept) / decay
         for i in range(limit.shape[0]):
             if learns:
-                off = predicted[n, i] - before[i]
-                predicted[n, i] += h * f[i] + drift * adaptation[n, i] - (1.0 - kept) * off
-                adaptation[n, i] = -kept / drift * (predicted[n, i] - after[i])
+                off = s.predicted[i] - before[i]
+                s.predicted[i] += h * f[i] + drift * s.adaptation[i] - (1.0 - kept) * off
+                s.adaptation[i] = -kept / drift * (s.predicted[i] - after[i])
             else:
-                predicted[n, i] = after[i]
-            moved = share * (adaptation[n, i] - d[n, i]) if learns else 0.0
-            d[n, i] = min(max((1.0 - leak * h) * d[n, i] + moved, -limit[i]), limit[i])
-        age[n], stale[n] = age[n] + 1, not fresh[n]
+                s.predicted[i] = after[i]
+            moved = share * (s.adaptation[i] - s.d[i]) if learns else 0.0
+            s.d[i] = min(max((1.0 - leak * h) * s.d[i] + moved, -limit[i]), limit[i])
+        s.age[0] += 1.0
+        s.stale[0] = 0.0 if fresh[n] else 1.0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from ..adapter import Adapter, State
+from ..adapter import Adapter
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
 from ..presentation import Presentation
+from ..state import State
 
 
 class ModelBased(Adapter):
@@ -19,7 +22,7 @@ class ModelBased(Adapter):
         touched: [A, R] bool, rates whose acceleration each action touches when it is saturated.
     """
 
-    regimes = ("prediction", "tracking")
+    regimes: ClassVar[tuple[str, ...]] = ("prediction", "tracking")
 
     def __init__(self, nominal: NominalModel, estimator: DisturbanceObserver | None, touched: np.ndarray) -> None:
         super().__init__(nominal)

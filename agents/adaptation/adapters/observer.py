@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..adapter import State, Transition
+from ..adapter import Transition
 from ..compensators.generic import GenericCompensator
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
+from ..state import State
 from .model_based import ModelBased
 
 
 class Observer(ModelBased):
-    """`DisturbanceObserver` and `GenericCompensator` in one loop; on any environment that names its signals."""
+    """`DisturbanceObserver` and `GenericCompensator` in one loop; on any environment whose rates are known.
+
+    Where no tracking error is named only the matched part is answered: there is no reference to move.
+    """
 
     name = "observer"
+    regimes = ("prediction",)
 
     def __init__(
         self,
@@ -29,20 +34,16 @@ class Observer(ModelBased):
         self.estimate_names = (*(f"disturbance/{rate}" for rate in nominal.signals.rates), "delay")
 
     def initial_state(self, n: int) -> State:
-        rates, actions = len(self.nominal.signals.rates), self.nominal.reader.actions
-        gain = {"gain": np.zeros((n, rates, actions))}
-        return self.estimator.initial_state(n) | self.compensator.initial_state(n) | gain
+        return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        gain = np.empty_like(state["gain"])
-        rates, context, travel = self.estimator.predict(state, observation, gain)
-        shown = self.presentation.show(observation, rates, context, travel, state["delay"])
-        return self.compensator.see(state, shown, state["d"], gain), state | {"gain": gain}
+        after = self.estimator.predict(state, observation)
+        return self.compensator.see(after, self.presentation.show(after, observation))
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
     ) -> tuple[np.ndarray, State]:
-        return self.compensator.correct(state, action, state["d"], state["gain"], dt)
+        return self.compensator.correct(state, action, dt)
 
     def learn(self, state: State, transition: Transition) -> State:
         after, *_ = self.estimator.learn(state, transition, self._touched)

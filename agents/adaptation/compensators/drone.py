@@ -10,10 +10,11 @@ import numpy as np
 
 from ....envs.drone.physics import INTERFACES
 from ....envs.drone.vehicle import GRAVITY, ROTORS, Vehicle, load_vehicle
-from ..adapter import State, Transition
+from ..adapter import Transition
 from ..compiled import helper, kernel
 from ..estimator import D
 from ..nominal import NominalModel, Response, ask, respond
+from ..state import State, part
 from ..thrust import thrust_acceleration
 
 LEAST_EFFECTIVENESS, MOST_EFFECTIVENESS = -0.7, 0.4
@@ -41,6 +42,11 @@ class DroneCompensator:
     Priority mixer: what four rotors cannot give together is cut off yaw first, then off thrust, and last off roll and pitch
     (Faessler, Falanga & Scaramuzza 2017, IEEE Robotics and Automation Letters 2(2)).
 
+    Reserve. With W the thrust-to-weight ratio of the nominal vehicle, what is left of it is W (1 + rho) g / (g - d_v . b).
+    Where that is little, every torque is paid for in height. So below the second `reserve` less and less, and below the
+    first no more, is made of what comes and goes: of what d_v has beside its low-passed self, and, in the mixer, of torques
+    beside those that answer d_w.
+
     Args:
         nominal: the nominal model.
         vehicle: the nominal vehicle.
@@ -48,6 +54,7 @@ class DroneCompensator:
         rate_authority: |correction of a rate| at most, in units of the action.
         lead: how far ahead of the estimate d_v is answered, s; not while commands are late.
         lead_filter: time constant of the estimate that the lead is taken against, s.
+        reserve: thrust-to-weight ratios between which what comes and goes counts from not at all to in full.
         asked_limit: |acceleration asked for| at most per axis, m/s².
         integral_gain: acceleration asked for per integrated tracking error, 1/s³.
         integral_leak_s: time in which the integral forgets, s: what an episode's start left there is gone before it harms.
@@ -62,6 +69,7 @@ class DroneCompensator:
     rate_authority: float = 0.8
     lead: float = 0.15
     lead_filter: float = 0.12
+    reserve: tuple[float, float] = (1.25, 1.55)
     asked_limit: float = 10.0
     integral_gain: float = 6.0
     integral_leak_s: float = 2.0
@@ -89,6 +97,9 @@ class DroneCompensator:
                 rate_authority=self.rate_authority,
                 lead=self.lead / self.lead_filter,
                 lead_filter=self.lead_filter,
+                thrust_to_weight=v.thrust_to_weight,
+                no_reserve=self.reserve[0],
+                full_reserve=self.reserve[1],
                 asked_limit=self.asked_limit,
                 integral_gain=self.integral_gain,
                 integral_leak_s=self.integral_leak_s,
@@ -121,43 +132,65 @@ class DroneCompensator:
         return DroneCompensator(nominal, load_vehicle(nominal.env["kwargs"]["vehicle"]))
 
     def initial_state(self, n: int) -> State:
-        return {
-            "integral": np.zeros((n, 3)),
-            "slow": np.zeros((n, 3)),
-            "up": np.tile([0.0, 0.0, 1.0], (n, 1)),
-            "answered": np.zeros((n, 6)),
-            "turning": np.zeros((n, 3)),
-        }
+        return State({"integral": np.zeros((n, 3)), "slow": np.zeros((n, 3))})
 
-    def see(self, state: State, shown: np.ndarray, rates: np.ndarray, context: np.ndarray) -> tuple[np.ndarray, State]:
-        """Observations [N, O] whose reference answers what only leaning can; `rates` and `context` are what `shown` shows."""
-        shown, n = shown.astype(np.float64), len(shown)
-        after = {"up": np.empty((n, 3)), "answered": np.empty((n, 6)), "turning": np.empty((n, 3))}
-        known = state["d"], state["slow"], state["integral"], state["delay"], rates, context
-        _see(self._constants, self.nominal.policy_response, *known, shown, *after.values())
-        return shown, state | after
+    def see(self, state: State, shown: np.ndarray) -> np.ndarray:
+        """Observations [N, O] like `shown`, whose reference answers what only leaning can."""
+        shown = shown.astype(np.float64)
+        _see(self._constants, self.nominal.policy_response, state.parts(Memory), state.rows, shown)
+        return shown
 
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, 4], beyond the action's bounds where more was wished for, and the state after."""
-        wish, slow = action.astype(np.float64), state["slow"].copy()
-        known = state["answered"], state["up"], state["turning"], state["effectiveness"], state["d"]
-        _correct(self._constants, *known, dt, wish, slow)
-        return wish, state | {"slow": slow}
+        wish, after = action.astype(np.float64), state.copy()
+        _correct(self._constants, dt, after.parts(Memory), after.rows, wish)
+        return wish, after
 
     def learn(self, state: State, f: np.ndarray, context: np.ndarray, learns: np.ndarray, t: Transition) -> State:
         """The state after a transition from the attitudes context [N, 9], explained by accelerations f [N, R] and d."""
-        after = {name: state[name].copy() for name in ("filters", "d", "effectiveness", "integral")}
-        following = np.asarray(t.next_observation, dtype=np.float64)
-        known = f, context, learns, following, state["travel"], t.saturated, t.dt, t.dt * t.unwind
-        _learn(self._constants, *known, *after.values())
-        return state | after
+        after = state.copy()
+        attitude, following = np.ascontiguousarray(context), np.asarray(t.next_observation, dtype=np.float64)
+        known = f, attitude, learns, following, t.saturated, t.dt, t.dt * t.unwind
+        _learn(self._constants, *known, after.parts(Memory), after.rows)
+        return after
+
+
+class Memory(NamedTuple):
+    """What kernels read and write of one vehicle: fields of the compensator's state and the observer's, as views of its row."""
+
+    d: np.ndarray
+    delay: np.ndarray
+    effectiveness: np.ndarray
+    filters: np.ndarray
+    travel: np.ndarray
+    believed_rates: np.ndarray
+    believed_context: np.ndarray
+    integral: np.ndarray
+    slow: np.ndarray
+
+
+@helper
+def _recall(row, parts):  # type: ignore[no-untyped-def]
+    """The `Memory` of the vehicle of this row."""
+    d = part(row, parts, 0)
+    return Memory(
+        d=d,
+        delay=part(row, parts, 1),
+        effectiveness=part(row, parts, 2),
+        filters=part(row, parts, 3).reshape(-1, 6, d.shape[0]),
+        travel=part(row, parts, 4),
+        believed_rates=part(row, parts, 5),
+        believed_context=part(row, parts, 6),
+        integral=part(row, parts, 7),
+        slow=part(row, parts, 8),
+    )
 
 
 class Constants(NamedTuple):
     """What kernels read of a `DroneCompensator` and its vehicle: which rates are tracked [3] and which channels hold their
     errors [3]; max_rates and rate_gains [3]; shares [4, 4], the thrust that each rotor adds per thrust and torques;
     torque_gain [3], torque asked for per error in body rate; where velocities and body rates begin among the rates; lead in
-    time constants of its filter."""
+    time constants of its filter; no_reserve and full_reserve, thrust-to-weight ratios."""
 
     tracked: np.ndarray
     error: np.ndarray
@@ -174,6 +207,9 @@ class Constants(NamedTuple):
     rate_authority: float
     lead: float
     lead_filter: float
+    thrust_to_weight: float
+    no_reserve: float
+    full_reserve: float
     asked_limit: float
     integral_gain: float
     integral_leak_s: float
@@ -183,56 +219,70 @@ class Constants(NamedTuple):
 
 
 @kernel
-def _see(c, policy, d, slow, integral, delay, rates, context, shown, up, answered, turning):  # type: ignore[no-untyped-def]
-    """Body z; d, velocities first; body rates. What of d_v, with its lead (none while commands are late), is perpendicular to
-    body z is asked for in shown [N, O]: thrust answers at once, only leaning takes time."""
+def _see(c, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
+    """What of d_v, with its lead (none while commands are late), is perpendicular to body z is asked for in shown [N, O]:
+    thrust answers at once, only leaning takes time."""
     c, policy = Constants(*c), Response(*policy)
     across, asked = np.empty(3), np.empty(3)
-    for n in range(d.shape[0]):
-        along = 0.0
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts)
+        d, up = s.d[c.velocity :], s.believed_context[2::3]
+        fast = (1.0 + c.lead if s.delay[0] == 0.0 else 1.0) * _reserve(c, d, up, s.effectiveness[0])
         for i in range(3):
-            up[n, i] = context[n, 3 * i + 2]
-            answered[n, i] = d[n, c.velocity + i]
-            answered[n, 3 + i] = d[n, c.turn + i]
-            turning[n, i] = rates[n, c.turn + i]
-            across[i] = answered[n, i] + (c.lead * (answered[n, i] - slow[n, i]) if delay[n] == 0 else 0.0)
-            along += across[i] * up[n, i]
+            across[i] = s.slow[i] + fast * (d[i] - s.slow[i])
+        along = _dot(across, up)
         for i in range(3):
-            across[i] -= along * up[n, i]
+            across[i] -= along * up[i]
         respond(policy, across, asked)
         for i in range(3):
-            asked[i] = min(max(asked[i] - integral[n, i], -c.asked_limit), c.asked_limit)
+            asked[i] = min(max(asked[i] - s.integral[i], -c.asked_limit), c.asked_limit)
         ask(policy, asked, shown[n])
 
 
 @kernel
-def _correct(c, answered, up, turning, effectiveness, d, dt, wish, slow):  # type: ignore[no-untyped-def]
+def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
     """`DroneCompensator.correct`: wish [N, 4] comes as the policy's action and is written, as is slow."""
     c = Constants(*c)
-    for n in range(wish.shape[0]):
-        along = answered[n, 0] * up[n, 0] + answered[n, 1] * up[n, 1] + answered[n, 2] * up[n, 2]
-        thrust = ((1.0 + c.thrust_range * wish[n, 0]) - along / GRAVITY) / (1.0 + effectiveness[n])
+    correction = np.empty(3)
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts)
+        d, up = s.d[c.velocity :], s.believed_context[2::3]
+        thrust = ((1.0 + c.thrust_range * wish[n, 0]) - _dot(d, up) / GRAVITY) / (1.0 + s.effectiveness[0])
         wish[n, 0] = (thrust - 1.0) / c.thrust_range
         for j in range(3):
-            correction = answered[n, 3 + j] / (c.rate_gains[j] * c.max_rates[j])
-            wish[n, 1 + j] -= min(max(correction, -c.rate_authority), c.rate_authority)
+            wanted = -s.d[c.turn + j] / (c.rate_gains[j] * c.max_rates[j])
+            correction[j] = min(max(wanted, -c.rate_authority), c.rate_authority)
+            wish[n, 1 + j] += correction[j]
         if c.prioritise:
-            _prioritise(c, wish[n], turning[n])
+            reserve = _reserve(c, d, up, s.effectiveness[0])
+            _prioritise(c, wish[n], s.believed_rates[c.turn :], correction, reserve)
         share = min(1.0, dt[n] / c.lead_filter)
         for i in range(3):
-            slow[n, i] += share * (d[n, c.velocity + i] - slow[n, i])
+            s.slow[i] += share * (s.d[c.velocity + i] - s.slow[i])
+
+
+@helper
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    """Of the first three."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@helper
+def _reserve(c, d, up, effectiveness):  # type: ignore[no-untyped-def]
+    """How much may be made of what comes and goes, in [0, 1], under d [3 or more], velocities first."""
+    left = c.thrust_to_weight * (1.0 + effectiveness) * GRAVITY / max(GRAVITY - _dot(d, up), 1.0)
+    return min(max((left - c.no_reserve) / (c.full_reserve - c.no_reserve), 0.0), 1.0)
 
 
 @kernel
-def _learn(  # type: ignore[no-untyped-def]
-    c, f, context, learns, observation, travel, saturated, dt, undone, filters, d, effectiveness, integral
-):
-    """`DroneCompensator.learn`; what follows `undone` is state, and is written."""
+def _learn(c, f, context, learns, observation, saturated, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
+    """`DroneCompensator.learn`; the states `rows` [N, S] are written."""
     c = Constants(*c)
-    for n in range(f.shape[0]):
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts)
         if learns[n]:
-            effectiveness[n] = _learn_effectiveness(c, f[n], context[n], dt[n], effectiveness[n], filters[n], d[n])
-        _integrate(c, observation[n], travel[n], saturated[n], dt[n], undone[n], integral[n])
+            s.effectiveness[0] = _learn_effectiveness(c, f[n], context[n], dt[n], s.effectiveness[0], s.filters, s.d)
+        _integrate(c, observation[n], s.travel, saturated[n], dt[n], undone[n], s.integral)
 
 
 @helper
@@ -269,11 +319,15 @@ def _integrate(c, observation, travel, saturated, dt, undone, integral):  # type
 
 
 @helper
-def _prioritise(c, action, turning):  # type: ignore[no-untyped-def]
-    """Cut what the rotors cannot give together: yaw first, then thrust. An action beyond its bounds stays beyond them."""
+def _prioritise(c, action, turning, correction, reserve):  # type: ignore[no-untyped-def]
+    """Cut what the rotors cannot give together: yaw first, then thrust. An action beyond its bounds stays beyond them.
+
+    Thrust makes room for the torques that the correction [3] asks for, and for the share `reserve` of all others."""
     tilt, yaw, torque = np.empty(ROTORS), np.empty(ROTORS), np.empty(3)
     for j in range(3):
-        torque[j] = c.torque_gain[j] * (c.max_rates[j] * min(max(action[1 + j], -1.0), 1.0) - turning[j])
+        lasting = c.max_rates[j] * correction[j]
+        change = c.max_rates[j] * min(max(action[1 + j], -1.0), 1.0) - turning[j]
+        torque[j] = c.torque_gain[j] * (lasting + reserve * (change - lasting))
     wanted = c.weight * max(1.0 + c.thrust_range * min(max(action[0], -1.0), 1.0), 0.0)
     possible, most, least = True, -np.inf, np.inf
     for i in range(ROTORS):

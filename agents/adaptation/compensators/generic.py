@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..adapter import State, Transition
+from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, kernel
-from ..nominal import NominalModel, Response, ask, respond
+from ..nominal import Network, NominalModel, Response, arrange, ask, differentiate, forward, respond, room
+from ..state import State, part
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class GenericCompensator:
     policy can: its reference is moved (`NominalModel.asked`) so that it asks for the opposite acceleration, as much of it
     as was identified (`NominalModel.response`). A lead on d makes up for the time that the estimate and the vehicle's
     attitude take; a slow integral of the tracking error adds what is missing.
+
+    State: correction [N, A] that du has come to; integral [N, E] of the tracking error; slow [N, R], the unmatched part that
+    the lead is taken against; gain [N, R, A], B. It reads of the estimator's d, commands, believed_rates and believed_context.
 
     Args:
         nominal: the nominal model.
@@ -50,12 +54,15 @@ class GenericCompensator:
     integral_window: float = 0.25
 
     def initial_state(self, n: int) -> State:
-        reader = self.nominal.reader
-        return {
-            "correction": np.zeros((n, reader.actions)),
-            "integral": np.zeros((n, len(reader.error_index))),
-            "slow": np.zeros((n, len(self.nominal.signals.rates))),
-        }
+        reader, rates = self.nominal.reader, len(self.nominal.signals.rates)
+        return State(
+            {
+                "correction": np.zeros((n, reader.actions)),
+                "integral": np.zeros((n, len(reader.error_index))),
+                "slow": np.zeros((n, rates)),
+                "gain": np.zeros((n, rates, reader.actions)),
+            }
+        )
 
     @cached_property
     def _constants(self) -> tuple[np.ndarray | float, ...]:
@@ -77,26 +84,56 @@ class GenericCompensator:
             )
         )
 
-    def see(self, state: State, observation: np.ndarray, d: np.ndarray, gain: np.ndarray) -> np.ndarray:
-        """Observations [N, O] whose reference answers the unmatched part of d [N, R]; gain is B [N, R, A]."""
-        shown = observation.astype(np.float64)
-        _see(self._constants, self.nominal.policy_response, d, state["slow"], state["integral"], gain, shown)
-        return shown
+    def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
+        """Observations [N, O] whose reference answers the unmatched part of d, and the state after."""
+        shown, after = observation.astype(np.float64), state.copy()
+        nominal = self.nominal
+        _see(self._constants, nominal.network, nominal.policy_response, after.parts(Memory), after.rows, shown)
+        return shown, after
 
-    def correct(
-        self, state: State, action: np.ndarray, d: np.ndarray, gain: np.ndarray, dt: np.ndarray
-    ) -> tuple[np.ndarray, State]:
+    def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, A], not yet within the action's bounds, and the state after."""
-        wish, correction, slow = action.astype(np.float64), state["correction"].copy(), state["slow"].copy()
-        _correct(self._constants, d, gain, dt, wish, correction, slow)
-        return wish, state | {"correction": correction, "slow": slow}
+        wish, after = action.astype(np.float64), state.copy()
+        _correct(self._constants, dt, after.parts(Memory), after.rows, wish)
+        return wish, after
 
     def integrate(self, state: State, transition: Transition) -> State:
         """The state after one more control step of tracking error."""
-        t, integral = transition, state["integral"].copy()
+        t, after = transition, state.copy()
         following = np.asarray(t.next_observation, dtype=np.float64)
-        _integrate(self._constants, following, t.saturated, t.fresh, t.dt, t.dt * t.unwind, integral)
-        return state | {"integral": integral}
+        known = following, t.saturated, t.fresh, t.dt, t.dt * t.unwind
+        _integrate(self._constants, *known, after.parts(Memory), after.rows)
+        return after
+
+
+class Memory(NamedTuple):
+    """What kernels read and write of one vehicle: fields of the compensator's state and the estimator's, as views of its row."""
+
+    d: np.ndarray
+    commands: np.ndarray
+    believed_rates: np.ndarray
+    believed_context: np.ndarray
+    correction: np.ndarray
+    integral: np.ndarray
+    slow: np.ndarray
+    gain: np.ndarray
+
+
+@helper
+def _recall(row, parts):  # type: ignore[no-untyped-def]
+    """The `Memory` of the vehicle of this row."""
+    correction = part(row, parts, 4)
+    actions = correction.shape[0]
+    return Memory(
+        d=part(row, parts, 0),
+        commands=part(row, parts, 1).reshape(-1, actions),
+        believed_rates=part(row, parts, 2),
+        believed_context=part(row, parts, 3),
+        correction=correction,
+        integral=part(row, parts, 5),
+        slow=part(row, parts, 6),
+        gain=part(row, parts, 7).reshape(-1, actions),
+    )
 
 
 class Constants(NamedTuple):
@@ -122,56 +159,63 @@ _PROJECTION_DAMPING = 0.01
 
 
 @kernel
-def _see(c, policy, d, slow, integral, gain, shown):  # type: ignore[no-untyped-def]
-    """`GenericCompensator.see`: shown [N, O] comes as the observation and is written."""
-    c, policy = Constants(*c), Response(*policy)
-    rates, actions, tracked = gain.shape[1], gain.shape[2], c.tracked.shape[0]
-    matched, unmatched = np.empty(actions), np.empty(rates)
+def _see(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
+    """`GenericCompensator.see`: shown [N, O] comes as the observation and is written, as is gain."""
+    c, network, policy = Constants(*c), Network(*network), Response(*policy)
+    tracked = c.tracked.shape[0]
+    z, first, second, f = room(network), room(network), room(network), room(network)
+    matched, unmatched = np.empty(network.held.shape[0]), np.empty(network.rates)
     ahead, asked = np.empty(tracked), np.empty(tracked)
-    for n in range(shown.shape[0]):
-        _unmatched(c, gain[n], d[n], matched, unmatched)
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts)
+        arrange(network, s.believed_rates, s.believed_context, s.commands, 0, z)
+        forward(network, z, first, second, f)
+        differentiate(network, first, second, z, f, s.gain)
+        _unmatched(c, s.gain, s.d, matched, unmatched)
         for e in range(tracked):
             i = c.tracked[e]
-            ahead[e] = unmatched[i] + c.lead * (unmatched[i] - slow[n, i])
+            ahead[e] = unmatched[i] + c.lead * (unmatched[i] - s.slow[i])
         respond(policy, ahead, asked)
         for e in range(tracked):
-            asked[e] = min(max(asked[e] + integral[n, e], -c.asked_limit), c.asked_limit)
+            asked[e] = min(max(asked[e] + s.integral[e], -c.asked_limit), c.asked_limit)
         ask(policy, asked, shown[n])
 
 
 @kernel
-def _correct(c, d, gain, dt, wish, correction, slow):  # type: ignore[no-untyped-def]
+def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
     """`GenericCompensator.correct`: wish [N, A] comes as the policy's action and is written, as are correction and slow."""
     c = Constants(*c)
-    matched, unmatched = np.empty(wish.shape[1]), np.empty(d.shape[1])
-    for n in range(wish.shape[0]):
-        _damped_least_squares(gain[n], c.sd, d[n], c.damping, matched)
+    matched, unmatched = np.empty(wish.shape[1]), np.empty(c.sd.shape[0])
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts)
+        _damped_least_squares(s.gain, c.sd, s.d, c.damping, matched)
         share = min(1.0, dt[n] / c.time_constant)
         for a in range(wish.shape[1]):
-            correction[n, a] += share * (min(max(-matched[a], -c.authority), c.authority) - correction[n, a])
-            wish[n, a] += correction[n, a]
+            s.correction[a] += share * (min(max(-matched[a], -c.authority), c.authority) - s.correction[a])
+            wish[n, a] += s.correction[a]
         # Of the unmatched part: lost thrust turns with the vehicle, and that turn is no change to be led.
-        _unmatched(c, gain[n], d[n], matched, unmatched)
+        _unmatched(c, s.gain, s.d, matched, unmatched)
         share = min(1.0, dt[n] / c.lead_filter)
-        for i in range(d.shape[1]):
-            slow[n, i] += share * (unmatched[i] - slow[n, i])
+        for i in range(unmatched.shape[0]):
+            s.slow[i] += share * (unmatched[i] - s.slow[i])
 
 
 @kernel
-def _integrate(c, observation, saturated, fresh, dt, undone, integral):  # type: ignore[no-untyped-def]
-    """`GenericCompensator.integrate`: integral [N, E] is written, and loses the share undone [N]."""
+def _integrate(c, observation, saturated, fresh, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
+    """`GenericCompensator.integrate`: the integral is written, and loses the share undone [N]."""
     c = Constants(*c)
-    for n in range(integral.shape[0]):
+    for n in range(rows.shape[0]):
+        integral = _recall(rows[n], parts).integral
         square, active = 0.0, fresh[n]
-        for e in range(integral.shape[1]):
+        for e in range(integral.shape[0]):
             square += observation[n, c.error[e]] ** 2
         for a in range(saturated.shape[1]):
             active = active and not saturated[n, a]
         active = active and square < c.integral_window**2
-        for e in range(integral.shape[1]):
-            after = max(1.0 - undone[n], 0.0) * integral[n, e]
+        for e in range(integral.shape[0]):
+            after = max(1.0 - undone[n], 0.0) * integral[e]
             after -= c.integral_gain * dt[n] * observation[n, c.error[e]] if active else 0.0
-            integral[n, e] = min(max(after, -c.integral_limit), c.integral_limit)
+            integral[e] = min(max(after, -c.integral_limit), c.integral_limit)
 
 
 @helper

@@ -5,32 +5,43 @@ import dataclasses
 import numpy as np
 import pytest
 
-from undrift.agents import Run
+from undrift.agents import Controller, Run
 from undrift.agents.adaptation import ADAPTERS, L1, Frozen, Integral, NominalModel, Transition, make_adapter
 from undrift.agents.adaptation.checks import check_adapter
 
 REFERENCE = Run.reference().nominal
+CAR = Run.load("runs/reference-car-track-s0").nominal
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_every_adapter_keeps_the_contract(name, random_nominal):
-    check_adapter(ADAPTERS[name], REFERENCE if name in ("drone", "history") else random_nominal)
+    own = {"drone": REFERENCE, "history": REFERENCE, "car": CAR}
+    check_adapter(ADAPTERS[name], own.get(name, random_nominal))
 
 
 def test_the_check_finds_an_adapter_that_changes_its_state_in_place(nominal):
     class Careless(Integral):
         def learn(self, state, transition):
-            state["integral"] += 1.0
+            state["integral"] = state["integral"] + 1.0
             return state
 
     with pytest.raises(AssertionError, match="changed the state"):
         check_adapter(Careless, nominal)
 
 
+def test_the_check_finds_an_adapter_whose_state_is_no_state(nominal):
+    class Plain(Integral):
+        def initial_state(self, n):
+            return dict(super().initial_state(n))
+
+    with pytest.raises(AssertionError, match="returns no State"):
+        check_adapter(Plain, nominal)
+
+
 def test_the_check_finds_an_adapter_whose_rows_mix(nominal):
     class Mixed(Integral):
         def learn(self, state, transition):
-            return {"integral": state["integral"] + transition.action.mean()}
+            return state | {"integral": state["integral"] + transition.action.mean()}
 
     with pytest.raises(AssertionError, match="influence each other"):
         check_adapter(Mixed, nominal)
@@ -38,19 +49,57 @@ def test_the_check_finds_an_adapter_whose_rows_mix(nominal):
 
 def test_an_unknown_adapter_names_the_valid_ones(nominal):
     with pytest.raises(
-        ValueError, match="unknown adapter 'obserber'.*frozen, integral, l1, observer, drone, history, auto"
+        ValueError, match="unknown adapter 'obserber'.*frozen, integral, l1, observer, drone, car, history, auto"
     ):
         make_adapter("obserber", nominal)
 
 
-@pytest.mark.parametrize("name", ["integral", "l1", "observer", "drone", "history", "auto"])
-def test_an_adapter_is_refused_where_the_environment_names_no_tracking_error(name, nominal):
-    signals = dataclasses.replace(nominal.signals, tracking={}, preview=())
-    tensors = dict(nominal.tensors) | {"response": np.zeros((0, 0))}
-    silent = NominalModel(nominal.observation_names, signals, nominal.dt, nominal.history, tensors)
+@pytest.fixture
+def silent(random_nominal):
+    """The nominal model of a vehicle whose observation names neither a tracking error nor a previous action."""
+    signals = dataclasses.replace(random_nominal.signals, tracking={}, preview=(), previous_action=())
+    tensors = dict(random_nominal.tensors) | {"response": np.zeros((0, 0))}
+    return NominalModel(random_nominal.observation_names, signals, random_nominal.dt, random_nominal.history, tensors)
+
+
+@pytest.mark.parametrize("name", ["integral", "l1", "drone", "history"])
+def test_an_adapter_is_refused_where_the_environment_names_no_tracking_error(name, silent):
     with pytest.raises(ValueError, match=f"adapter '{name}' needs a tracking error"):
         make_adapter(name, silent)
     assert make_adapter("frozen", silent).initial_state(1) == {}
+
+
+@pytest.mark.parametrize("name", ["observer", "auto"])
+def test_what_only_predicts_needs_no_tracking_error_and_shows_the_policy_what_is_measured(name, silent):
+    check_adapter(lambda nominal: make_adapter(name, nominal), silent)
+    adapter, seen = make_adapter(name, silent), np.random.default_rng(0).normal(size=(2, 8))
+    state = adapter.initial_state(2) | {"d": np.ones((2, 2))}
+    np.testing.assert_allclose(adapter.see(state, seen)[0], seen)
+    action = np.zeros((2, 1))
+    assert np.abs(adapter.correct(adapter.see(state, seen)[1], seen, action, np.full(2, 0.02))[0]).min() > 0
+
+
+@pytest.mark.parametrize("name", ["observer", "auto", "l1"])
+def test_an_adapter_that_predicts_stays_out_of_the_way_where_its_model_is_unfit_and_says_why(name, nominal):
+    nominal.unfit = "nothing to gain"
+    controller, seen = Controller(Zero(), make_adapter(name, nominal)), np.full((2, 8), 0.3)
+    controller.reset(2)
+    np.testing.assert_array_equal(controller.act(seen), np.zeros((2, 1)))
+    assert controller.adapter.name == name and controller.state.adapter == {}
+    assert [(event.row, event.reason) for event in controller.guard.events] == [
+        (row, f"{name} stays out of the way: nothing to gain") for row in range(2)
+    ]
+    assert isinstance(make_adapter("integral", nominal), Integral)
+
+
+class Zero:
+    action_size = 1
+
+    def initial_state(self, batch_size):
+        return np.zeros((batch_size, 0))
+
+    def step(self, obs, h, dt):
+        return np.zeros((len(obs), 1)), h
 
 
 def test_frozen_changes_nothing(nominal):
@@ -113,5 +162,5 @@ def test_autos_weight_follows_the_predicted_cost():
     ones = np.ones(3, dtype=bool)
     still = np.random.default_rng(0).normal(size=(3, 34))
     t = Transition(still, np.zeros((3, 4)), np.zeros((3, 4), bool), still + 0.1, ~ones, np.full(3, 0.02))
-    state = adapter.initial_state(3) | {"loss": np.array([[0.4, 0.5], [1.0, 0.875], [1.0, 0.5]])}
+    state = adapter.initial_state(3) | {"loss": np.array([[0.4, 0.5, 0.0], [1.0, 0.875, 0.0], [1.0, 0.5, 0.0]])}
     np.testing.assert_allclose(adapter.learn(state, t)["weight"], [1.0, 0.5, 0.0])

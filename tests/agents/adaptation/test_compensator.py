@@ -5,15 +5,23 @@ import pytest
 
 from undrift.agents.adaptation import Transition
 from undrift.agents.adaptation.compensators.generic import GenericCompensator
+from undrift.agents.adaptation.estimator import DisturbanceObserver
+
+from .conftest import make_nominal
 
 GAIN = np.array([[[8.0], [0.0]]])
 NOW = np.array([0.02])
 
 
+def initial(compensator, d):
+    """The state before the first step, under the estimate d [1, 2]."""
+    return DisturbanceObserver(compensator.nominal).initial_state(1) | compensator.initial_state(1) | {"d": d}
+
+
 def settle(compensator, d, steps=200):
-    state = compensator.initial_state(1)
+    state = initial(compensator, d) | {"gain": GAIN}
     for _ in range(steps):
-        action, state = compensator.correct(state, np.zeros((1, 1)), d, GAIN, NOW)
+        action, state = compensator.correct(state, np.zeros((1, 1)), NOW)
     return action[0, 0], state
 
 
@@ -40,7 +48,7 @@ def test_the_correction_stays_within_its_authority(nominal):
 
 def asked(compensator, observation, d, state=None):
     """The acceleration that the shown preview asks for, [2]: what it moves in 0.5 s is a / 8."""
-    shown = compensator.see(state or compensator.initial_state(1), observation, d, GAIN)
+    shown, _ = compensator.see(state or initial(compensator, d), observation)
     return 8.0 * (shown - observation)[0, 6:]
 
 
@@ -67,13 +75,17 @@ def test_the_lead_fades_once_the_estimate_stands_still(nominal):
 
 
 def test_a_matched_disturbance_that_turns_with_the_vehicle_gets_no_lead(nominal):
-    compensator, state = GenericCompensator(nominal), GenericCompensator(nominal).initial_state(1)
+    slow = np.zeros((1, 2))
     for angle in np.linspace(0.0, 1.0, 20):
-        along = np.array([[np.cos(angle), np.sin(angle)]])
-        gain = 8.0 * along[..., None]
-        shown = compensator.see(state, np.zeros((1, 8)), 3.0 * along, gain)
+        along = np.array([np.cos(angle), np.sin(angle)])
+        skip = nominal.tensors["skip"].copy()
+        skip[3:5] = np.array([[5.0], [3.0]]) * along
+        turned = GenericCompensator(make_nominal(skip=skip))
+        state = initial(turned, 3.0 * along[None]) | {"slow": slow}
+        shown, state = turned.see(state, np.zeros((1, 8)))
+        np.testing.assert_allclose(state["gain"][0, :, 0], 8.0 * along, rtol=1e-12)
         assert np.abs(8.0 * shown[0, 6:]).max() < 0.1
-        _, state = compensator.correct(state, np.zeros((1, 1)), 3.0 * along, gain, NOW)
+        slow = turned.correct(state, np.zeros((1, 1)), NOW)[1]["slow"]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +97,6 @@ def test_the_integral_rests_when_it_would_wind_up(nominal, error, saturated, fre
     compensator = GenericCompensator(nominal)
     observation = np.array([[0.0, error, 0, 0, 0, 0, 0, 0]])
     transition = Transition(observation, np.zeros((1, 1)), np.array([[saturated]]), observation, np.array([fresh]), NOW)
-    state = compensator.integrate(compensator.initial_state(1), transition)
+    state = compensator.integrate(initial(compensator, np.zeros((1, 2))), transition)
     expected = -compensator.integral_gain * 0.02 * error if moves else 0.0
     assert state["integral"][0, 1] == pytest.approx(expected)

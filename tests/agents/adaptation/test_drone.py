@@ -8,6 +8,7 @@ import pytest
 from undrift.agents import Run
 from undrift.agents.adaptation import NominalModel, Transition, make_adapter
 from undrift.agents.adaptation.compensators.drone import DroneCompensator
+from undrift.agents.adaptation.estimator import DisturbanceObserver
 from undrift.envs.drone.vehicle import GRAVITY, ROTORS
 
 NOMINAL = Run.reference().nominal
@@ -24,11 +25,15 @@ def tilted(angle=0.4):
     return np.array([[np.cos(angle), 0, np.sin(angle), 0, 1, 0, -np.sin(angle), 0, np.cos(angle)]])
 
 
-def answer(action, d=None, effectiveness=0.0, attitude=None, turning=None, compensator=COMPENSATOR):
-    state = compensator.initial_state(1) | {"d": np.zeros((1, 6)) if d is None else np.array([d], dtype=float)}
-    attitude = tilted() if attitude is None else attitude
-    state |= {"up": attitude[:, [2, 5, 8]], "answered": state["d"], "effectiveness": np.array([effectiveness])}
-    state |= {"turning": np.zeros((1, 3)) if turning is None else np.array([turning])}
+def initial(d, attitude, compensator=COMPENSATOR):
+    """The state before the first step of a vehicle that leans so, under the estimate d [6]."""
+    state = DisturbanceObserver(NOMINAL).initial_state(1) | compensator.initial_state(1)
+    return state | {"d": np.array([d]), "believed_context": attitude}
+
+
+def answer(action, d=(0.0,) * 6, effectiveness=0.0, turning=(0.0,) * 3, compensator=COMPENSATOR, angle=0.4):
+    state = initial(d, tilted(angle), compensator) | {"effectiveness": np.array([effectiveness])}
+    state["believed_rates"][0, 3:] = turning
     return compensator.correct(state, np.array([action], dtype=float), NOW)[0][0]
 
 
@@ -91,15 +96,13 @@ def test_without_the_mixer_a_wish_beyond_the_rotors_stays():
 
 def learn(true, angle=0.3, steps=200, saturated=False):
     """Effectiveness after flying with thrust scaled by 1 + true, where the estimate of d follows at once."""
-    state = COMPENSATOR.initial_state(1) | {"filters": np.ones((1, 2, 6, 6)), "travel": np.zeros((1, 6))}
-    state |= {"effectiveness": np.zeros(1)}
+    state = initial(np.zeros(6), tilted()) | {"filters": np.ones((1, 2, 6, 6))}
     attitude, thrust = tilted(angle), 12.0
     f = np.zeros((1, 6))
     f[:, :3] = thrust * attitude[:, [2, 5, 8]] - [0, 0, GRAVITY]
     still = np.zeros((1, 34))
     t = Transition(still, np.zeros((1, 4)), np.full((1, 4), saturated), still, np.ones(1, bool), NOW)
     for _ in range(steps):
-        state["d"] = np.zeros((1, 6))
         state["d"][:, :3] = (true - state["effectiveness"]) * thrust * attitude[:, [2, 5, 8]]
         state = COMPENSATOR.learn(state, f, attitude, np.ones(1, bool), t)
     return state
@@ -120,8 +123,8 @@ def test_what_becomes_effectiveness_leaves_the_disturbance():
 def test_what_only_leaning_can_answer_moves_the_reference_and_the_rest_does_not():
     level = tilted(0.0)
     for d, moves in (([0, 0, -3.0], False), ([2.0, 0, 0], True)):
-        state = COMPENSATOR.initial_state(1) | {"d": np.array([[*d, 0, 0, 0.0]]), "delay": np.ones(1, int)}
-        shown, _ = COMPENSATOR.see(state, np.zeros((1, 34)), np.zeros((1, 6)), level)
+        state = initial([*d, 0, 0, 0.0], level) | {"delay": np.ones(1)}
+        shown = COMPENSATOR.see(state, np.zeros((1, 34)))
         assert (np.abs(shown) > 0.01).any() == moves
 
 
@@ -136,14 +139,43 @@ def test_other_vehicles_are_refused_and_auto_takes_the_observer_there(nominal):
 
 
 def test_the_lead_is_taken_on_what_leaning_answers_and_not_on_thrust():
-    level, flat = tilted(0.0), np.zeros((1, 6))
-    fresh = COMPENSATOR.initial_state(1) | {"delay": np.zeros(1, dtype=int), "d": np.array([[2.0, 0, -3.0, 0, 0, 0]])}
+    fresh = initial([2.0, 0, -3.0, 0, 0, 0], tilted(0.0))
     settled = fresh | {"slow": fresh["d"][:, :3]}
-    shown = [COMPENSATOR.see(state, np.zeros((1, 34)), flat, level) for state in (fresh, settled)]
-    np.testing.assert_array_equal(shown[0][1]["answered"], fresh["d"])
+    shown = [COMPENSATOR.see(state, np.zeros((1, 34))) for state in (fresh, settled)]
     led, plain = (
         NOMINAL.asked(np.zeros((1, 34)), NOMINAL.response(np.array([[ahead, 0.0, 0.0]])))
         for ahead in (2.0 * (1 + COMPENSATOR.lead / COMPENSATOR.lead_filter), 2.0)
     )
-    np.testing.assert_allclose(shown[0][0], led)
-    np.testing.assert_allclose(shown[1][0], plain)
+    np.testing.assert_allclose(shown[0], led)
+    np.testing.assert_allclose(shown[1], plain)
+
+
+@pytest.mark.parametrize(("ratio", "share"), [(1.2, 0.0), (1.4, 0.5), (1.6, 1.0)])
+def test_near_the_limit_of_thrust_only_the_lasting_part_of_a_disturbance_is_answered_by_leaning(ratio, share):
+    state = initial([2.0, 0, 0, 0, 0, 0], tilted(0.0)) | {"slow": np.array([[0.5, 0, 0]])}
+    state |= {"effectiveness": np.array([ratio / VEHICLE.thrust_to_weight - 1.0])}
+    shown = COMPENSATOR.see(state, np.zeros((1, 34)))
+    ahead = 0.5 + share * (1 + COMPENSATOR.lead / COMPENSATOR.lead_filter) * 1.5
+    np.testing.assert_allclose(shown, NOMINAL.asked(np.zeros((1, 34)), NOMINAL.response(np.array([[ahead, 0.0, 0.0]]))))
+
+
+def test_thrust_lost_to_a_disturbance_counts_before_it_is_told_from_one():
+    down = GRAVITY * (VEHICLE.thrust_to_weight / 1.2 - 1.0)
+    states = (initial([2.0, 0, z, 0, 0, 0], tilted(0.0)) for z in (0.0, -down))
+    shown = [COMPENSATOR.see(state, np.zeros((1, 34))) for state in states]
+    assert np.abs(shown[0]).max() > 0.01
+    np.testing.assert_array_equal(shown[1], 0.0)
+
+
+def test_near_the_limit_of_thrust_it_makes_room_for_lasting_torques_alone():
+    turn, effectiveness = 0.6, -0.55
+    thrust = 0.97
+    own = ((1 + VEHICLE.thrust_range * thrust) * (1 + effectiveness) - 1) / VEHICLE.thrust_range
+    against = [0, 0, 0, -turn * VEHICLE.rate_gains[0] * VEHICLE.max_rates[0], 0, 0]
+    passing = answer([own, turn, 0, 0], effectiveness=effectiveness, angle=0.0)
+    lasting = answer([own, 0, 0, 0], against, effectiveness=effectiveness, angle=0.0)
+    healthy = answer([thrust, turn, 0, 0], angle=0.0)
+    np.testing.assert_allclose(passing, [thrust, turn, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(lasting, healthy, atol=1e-12)
+    assert healthy[0] < thrust - 0.1
+    assert rotors(healthy).max() == pytest.approx(VEHICLE.max_rotor_thrust)

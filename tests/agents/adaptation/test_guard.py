@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from undrift.agents.adaptation import Guard, Integral, Observer, Transition
+from undrift.agents.adaptation import Guard, Integral, Observer, State, Transition
 from undrift.agents.adaptation.guard import bound_action
 
 STEPS = np.array([7, 7])
 OWN = np.zeros((2, 2))
 LAST = np.full((2, 2), 0.3)
 SAMPLED = np.array([1])
+NOTHING = State({})
 
 
 def reasons(guard):
@@ -41,52 +42,56 @@ def test_the_first_sample_of_an_episode_repeats_none():
 
 def test_a_proposal_beyond_its_authority_is_shrunk():
     guard = Guard(authority=0.5)
-    sent = guard.admit_action(OWN, np.array([[0.4, -0.9], [0.1, 0.0]]), LAST, STEPS)
+    _, sent, _ = guard.admit_action(OWN, np.array([[0.4, -0.9], [0.1, 0.0]]), LAST, NOTHING, NOTHING, STEPS)
     np.testing.assert_allclose(sent, [[0.4, -0.5], [0.1, 0.0]])
     assert reasons(guard) == [(7, 0, "proposed action beyond its authority")]
 
 
 def test_to_shrink_one_row_leaves_the_others_to_the_bit():
     own, proposed = np.array([[0.1], [0.7]]), np.array([[9.0], [0.1]])
-    sent = Guard().admit_action(own, proposed, own, STEPS)
+    _, sent, _ = Guard().admit_action(own, proposed, own, NOTHING, NOTHING, STEPS)
     assert (own + (proposed - own))[1] != proposed[1]
     np.testing.assert_array_equal(sent[1], proposed[1])
 
 
 def test_a_proposal_that_is_not_finite_gives_way_to_the_policys_own():
-    guard = Guard()
-    sent = guard.admit_action(OWN, np.array([[np.inf, 0.0], [0.1, 0.0]]), LAST, STEPS)
+    proposed = np.array([[np.inf, 0.0], [0.1, 0.0]])
+    _, sent, _ = Guard().admit_action(OWN, proposed, LAST, NOTHING, NOTHING, STEPS)
     np.testing.assert_allclose(sent, [[0.0, 0.0], [0.1, 0.0]])
 
 
 def test_a_policy_that_is_not_finite_holds_the_last_action():
     guard = Guard(enabled=False)
     own = np.array([[np.nan, 0.0], [0.0, 0.0]])
-    np.testing.assert_allclose(guard.admit_action(own, own, LAST, STEPS), [[0.3, 0.3], [0.0, 0.0]])
+    held, sent, _ = guard.admit_action(own, own, LAST, NOTHING, NOTHING, STEPS)
+    np.testing.assert_allclose(sent, [[0.3, 0.3], [0.0, 0.0]])
+    np.testing.assert_array_equal(held, sent)
 
 
 def test_a_view_beyond_its_limit_is_shrunk():
     guard = Guard(seen_limit=1.0)
-    np.testing.assert_allclose(
-        guard.admit_view(OWN, np.array([[3.0, 0.5], [0.0, np.nan]]), STEPS), [[1.0, 0.5], [0, 0]]
-    )
+    seen, _ = guard.admit_view(OWN, np.array([[3.0, 0.5], [0.0, np.nan]]), NOTHING, NOTHING, STEPS)
+    np.testing.assert_allclose(seen, [[1.0, 0.5], [0, 0]])
     assert len(guard.events) == 2
 
 
 def test_a_state_that_is_not_finite_is_rolled_back_in_its_row_only():
     guard = Guard()
-    before = {"d": np.array([[1.0], [2.0]]), "age": np.array([3, 3])}
-    after = {"d": np.array([[np.nan], [5.0]]), "age": np.array([4, 4])}
-    kept = guard.admit_state(before, after, STEPS)
-    np.testing.assert_array_equal(kept["d"], [[1.0], [5.0]])
-    np.testing.assert_array_equal(kept["age"], [3, 4])
+    before = State({"d": [[1.0], [2.0]], "age": [3, 3]})
+    after = State({"d": [[np.nan], [5.0]], "age": [4, 4]})
+    _, beside_view = guard.admit_view(OWN, OWN, before, after, STEPS)
+    *_, beside_action = guard.admit_action(OWN, OWN, LAST, before, after, STEPS)
+    for kept in (guard.admit_state(before, after, STEPS), beside_view, beside_action):
+        np.testing.assert_array_equal(kept["d"], [[1.0], [5.0]])
+        np.testing.assert_array_equal(kept["age"], [3, 4])
     assert reasons(guard) == [(7, 0, "adapter's state not finite")]
+    assert Guard(enabled=False).admit_state(before, after, STEPS) is after
 
 
 def test_switched_off_it_lets_proposals_through():
     guard = Guard(enabled=False, authority=0.1)
     proposal = np.full((2, 2), 0.9)
-    np.testing.assert_array_equal(guard.admit_action(OWN, proposal, LAST, STEPS), proposal)
+    np.testing.assert_array_equal(guard.admit_action(OWN, proposal, LAST, NOTHING, NOTHING, STEPS)[1], proposal)
     assert not guard.events
 
 
@@ -135,31 +140,31 @@ def test_repetitions_are_one_event_and_another_after_a_pause():
     assert (second.step, second.last, second.count) == (300, 300, 1)
 
 
-def test_what_could_not_be_sent_is_told_with_the_saturation_and_the_activity():
+def test_what_is_sent_is_within_its_bounds_and_tells_the_activity():
     wish, last = np.array([[1.5, -0.99], [0.2, 0.1]]), np.array([[1.0, 0.0], [0.2, 0.1]])
-    sent, saturated, unsent, activity = bound_action(wish, last, np.zeros(2))
+    sent, activity = bound_action(wish, last, np.zeros(2))
     np.testing.assert_array_equal(sent, [[1.0, -0.99], [0.2, 0.1]])
-    np.testing.assert_array_equal(saturated, [[True, True], [False, False]])
-    np.testing.assert_array_equal(unsent, [0.5, 0.0])
     np.testing.assert_allclose(activity, [0.099, 0.0])
 
 
 def test_a_sample_permits_what_its_action_did_and_each_restraint_can_be_switched_off():
-    bound, unsent, activity = np.array([[True, False], [False, False]]), np.array([0.5, 0.0]), np.array([0.1, 0.0])
+    wish, activity = np.array([[1.5, 0.2], [-0.97, 0.0]]), np.array([0.1, 0.0])
     guard = Guard(unwind=2.0, leak=0.3, dead_zone=0.7)
-    saturated, excited, unwind, leak, zone = guard.permit(bound, unsent, activity, STEPS)
-    np.testing.assert_array_equal(saturated, bound)
+    saturated, excited, unwind, leak, zone = guard.permit(wish, activity, STEPS)
+    np.testing.assert_array_equal(saturated, [[True, False], [False, False]])
     np.testing.assert_array_equal(excited, [True, False])
     np.testing.assert_array_equal(unwind, [1.0, 0.0])
     assert (leak, zone) == (0.3, 0.7)
     assert reasons(guard) == [(7, 1, "commands at rest"), (7, 0, "action beyond its bounds")]
     for free in (Guard(enabled=False), Guard(freeze=False, unwind=0.0, leak=0.0, dead_zone=0.0, excitation=0.0)):
-        saturated, excited, unwind, leak, zone = free.permit(bound, unsent, activity, STEPS)
+        saturated, excited, unwind, leak, zone = free.permit(wish, activity, STEPS)
         assert not saturated.any() and excited.all() and not unwind.any() and (leak, zone) == (0.0, 0.0)
 
 
 def test_integrals_rest_while_an_action_saturates_and_are_unwound_by_what_could_not_be_sent(nominal):
     adapter, error = Integral(nominal, gain=1.0), np.array([[0.1, 0.0, 0, 0, 0, 0, 0, 0]] * 3)
     sample = error, np.zeros((3, 1)), np.array([[False], [True], [True]]), error, np.ones(3, bool), np.full(3, 0.02)
-    state = adapter.learn({"integral": np.full((3, 2), 0.3)}, Transition(*sample, unwind=np.array([0.0, 0.0, 5.0])))
+    state = adapter.learn(
+        State({"integral": np.full((3, 2), 0.3)}), Transition(*sample, unwind=np.array([0.0, 0.0, 5.0]))
+    )
     np.testing.assert_allclose(state["integral"][:, 0], [0.302, 0.3, 0.27])

@@ -1,5 +1,7 @@
 """The nominal model against the formula in its docstring, finite differences, and damaged files."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,10 @@ def test_a_saved_model_is_read_back_equal(random_nominal, tmp_path):
     inputs = np.random.default_rng(2).normal(size=(3, 5))
     np.testing.assert_array_equal(loaded.accelerations(inputs), random_nominal.accelerations(inputs))
     assert loaded.signals == random_nominal.signals and loaded.dt == random_nominal.dt
+    assert loaded.unfit == ""
+    random_nominal.unfit = "it gains nothing"
+    random_nominal.save(tmp_path)
+    assert NominalModel.load(tmp_path).unfit == "it gains nothing"
 
 
 def test_a_saved_model_takes_its_encoder_along(random_nominal, encoder, tmp_path):
@@ -61,6 +67,25 @@ def test_a_saved_model_takes_its_encoder_along(random_nominal, encoder, tmp_path
     random_nominal.encoder = encoder
     random_nominal.save(tmp_path)
     assert NominalModel.load(tmp_path).encoder.network.sha256 == encoder.network.sha256
+
+
+def test_a_pickled_model_is_equal_and_brings_no_compiled_code(random_nominal, encoder):
+    random_nominal.encoder, random_nominal.unfit = encoder, "it gains nothing"
+    content = pickle.dumps(random_nominal)
+    again = pickle.loads(content)
+    assert b"numba" not in content and again.sha256 == random_nominal.sha256
+    inputs = np.random.default_rng(2).normal(size=(3, 5))
+    np.testing.assert_array_equal(again.accelerations(inputs), random_nominal.accelerations(inputs))
+
+
+def test_the_hash_changes_with_weights_signals_and_encoder(random_nominal, encoder):
+    hashes = [random_nominal.sha256]
+    random_nominal.tensors["b3"][0] += 1e-9
+    hashes.append(random_nominal.sha256)
+    random_nominal.encoder = encoder
+    hashes.append(random_nominal.sha256)
+    random_nominal.dt *= 2
+    assert len({*hashes, random_nominal.sha256}) == 4
 
 
 def test_a_missing_file_is_named(nominal, tmp_path):

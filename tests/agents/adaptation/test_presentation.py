@@ -3,6 +3,7 @@
 import numpy as np
 
 from undrift.agents import Run
+from undrift.agents.adaptation.estimator import DisturbanceObserver
 from undrift.agents.adaptation.presentation import Presentation
 
 NOMINAL = Run.reference().nominal
@@ -32,17 +33,17 @@ def test_a_state_rolled_forward_is_shown_as_it_will_be_measured():
     now = observe(reference, 0.0, position, velocity)
     moved = velocity * later + 0.5 * acceleration * later**2
     expected = observe(reference, later, position + moved, velocity + acceleration * later)
-    rates, travel = np.zeros((1, 6)), np.zeros((1, 6))
-    rates[0, :3], travel[0, :3] = velocity + acceleration * later, moved
-    shown = Presentation(NOMINAL, 4).show(now, rates, np.zeros((1, 9)), travel, np.array([delay]))
+    state = DisturbanceObserver(NOMINAL).initial_state(1) | {"delay": np.array([delay])}
+    state["believed_rates"][0, :3] = velocity + acceleration * later
+    state["believed_travel"][0, :3] = moved
+    shown = Presentation(NOMINAL, 4).show(state, now)
     np.testing.assert_allclose(shown, expected, atol=1e-9)
 
 
 def test_a_measured_state_is_shown_as_it_is():
     rng = np.random.default_rng(1)
     observation = rng.normal(size=(2, len(NAMES))).astype(np.float32)
-    reader = NOMINAL.reader
-    shown = Presentation(NOMINAL, 4).show(
-        observation, reader.rates(observation), observation[:, reader.context_index], np.zeros((2, 6)), np.zeros(2, int)
-    )
-    np.testing.assert_allclose(shown, observation, atol=1e-6)
+    observer = DisturbanceObserver(NOMINAL)
+    state = observer.predict(observer.initial_state(2), observation)
+    np.testing.assert_array_equal(state["believed_context"], observation[:, NOMINAL.reader.context_index])
+    np.testing.assert_allclose(Presentation(NOMINAL, 4).show(state, observation), observation, atol=1e-6)

@@ -1,0 +1,471 @@
+"""The car's own compensator: what is known of its axles, its road and its tyres' grip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ....envs.driving.governor import DOWN_S, approach, limiting_grip, safe_scale
+from ....envs.driving.plant import ACTUATORS
+from ....envs.driving.vehicle import Car, load_car
+from ....policies.kernels.arithmetic import copy
+from ..adapter import Transition
+from ..cholesky import solve
+from ..compiled import helper, kernel
+from ..demand import Demand, lower
+from ..estimator import AUTOCOVARIANCE, LOG_WEIGHT, X
+from ..nominal import Network, NominalModel, arrange, differentiate, forward, room
+from ..state import State, part
+
+_RATES = ("forward_velocity", "lateral_velocity", "yaw_rate")
+_FORWARD, _LATERAL, _YAW = range(3)
+_OWN = ("lateral_error", "heading_error", "speed_error")
+_CURVATURE, _REFERENCE = "curvature_", "reference_speed_"
+
+LEAST_GRIP, MOST_GRIP = 0.05, 1.2
+_FIRST_SPREAD = (0.02, 0.0, 0.1)
+_MOST_SPREAD = (0.15, 2.0)
+"""Variances of grip and offset, at most; the offset's in (m/s²)²."""
+_FORCE_VARIANCE = 0.3
+"""Of what the nominal model leaves of an axle's force per mass, (m/s²)²."""
+_SURPRISE = 3.0
+"""Standard deviations that an innovation is clipped to."""
+_TELLING_FORCE = 2.0
+"""m/s²: an axle that bears less tells less of its grip, and is believed to change less."""
+_STEP = 0.1
+"""m/s, to either side, over which the effect of sideslip is measured."""
+
+
+@dataclass(frozen=True)
+class CarCompensator:
+    """For cars that follow a road: steering and drive, the road shown ahead of the car.
+
+    Grip. The lateral forces of the axles, over the mass m, follow from the accelerations a_y = v_y' + v r and r':
+
+        F_front = (l_r a_y + I_z r' / m) / (l_f + l_r),    F_rear = (l_f a_y - I_z r' / m) / (l_f + l_r)
+
+    measured and, from the nominal model's accelerations, predicted. Of each axle F_measured = grip F_predicted + offset, both
+    a random walk, by a Kalman filter (tyre forces for friction: Ray 1997, Automatica 33(10)); trim, bank and biases are the
+    offset's. Of the tyres' forces little slip shows the stiffness, much slip the friction; grip is between both.
+
+    Governor. Of the speed asked for the policy is shown the share `governor.safe_scale` of the two axles' grips
+    (`Signals.demand`), lowered at once and raised slowly: what friction does not hold no action compensates.
+
+    Answer to the disturbance d of the accelerations f(v, u): the car may slip sideways otherwise than nominally to hold its
+    course, so that change of actions du and of sideslip dv_y is sought which has
+
+        d + (df/du) du + (df/dv_y) dv_y = 0
+
+    by damped least squares in units of the nominal accelerations' deviations. A share of du is sent; the policy is shown
+    v_y - dv_y, and the heading error that has the course as it is. It fades out as the grip goes, since df/du and df/dv_y are
+    those of a grip that is no more.
+
+    Biases of the measured lateral velocity and yaw rate: what they show beyond how lateral and heading error change along the
+    road, e' = v_y + v sin psi, psi' = r - curvature v. They are taken from what is measured before anything else is made of it.
+
+    A slow integral of the lateral error adds what is missing. Where commands are late the policy is shown the car where it will
+    be on its road when they arrive.
+
+    Args:
+        nominal: the nominal model.
+        vehicle: the nominal vehicle.
+        damping: of the least squares, in mean squares of their columns.
+        answered: share of du and dv_y that is made use of.
+        answer_s: time constant with which they are, s.
+        authority: |du| at most, in units of the action.
+        most_sideslip: |dv_y| at most, m/s.
+        fades: grips at which the answer is gone, and at which it is whole.
+        grip_wander: standard deviation that the grip gains in a second, of an axle that bears enough to tell.
+        offset_wander: likewise of front and rear offset, m/s².
+        doubt: standard deviations of the grip's estimate by which it is taken for more than it is: noise is to slow nobody down.
+        raised_s: time constant with which the speed asked for is raised, s: where one stretch was slippery, another may follow.
+        bias_s: time constant of the biases, s.
+        integral_gain: 1/s.
+        integral_limit: |integral| at most, m.
+        integral_window: the lateral error is clipped to this before it is integrated, m.
+    """
+
+    nominal: NominalModel
+    vehicle: Car
+    damping: float = 0.05
+    answered: float = 0.4
+    answer_s: float = 0.1
+    authority: float = 0.6
+    most_sideslip: float = 0.6
+    fades: tuple[float, float] = (0.7, 0.9)
+    grip_wander: float = 0.5
+    offset_wander: tuple[float, float] = (1.0, 0.4)
+    doubt: float = 0.5
+    raised_s: float = 3.0
+    bias_s: float = 1.0
+    integral_gain: float = 0.3
+    integral_limit: float = 0.2
+    integral_window: float = 0.2
+
+    @staticmethod
+    def fits(nominal: NominalModel) -> bool:
+        """Whether that is of a car that follows a road which it is shown."""
+        names, signals = nominal.observation_names, nominal.signals
+        shown = all(any(name.startswith(kind) for name in names) for kind in (_CURVATURE, _REFERENCE))
+        return (
+            shown
+            and set(_OWN) <= set(names)
+            and bool(signals.demand and signals.tracking)
+            and tuple(signals.rates) == _RATES
+            and signals.previous_action == tuple(f"previous_action_{name}" for name in ACTUATORS)
+            and "vehicle" in (nominal.env or {}).get("kwargs", {})
+        )
+
+    @staticmethod
+    def of(nominal: NominalModel) -> CarCompensator:
+        """The compensator of the vehicle that `nominal` was fitted to.
+
+        Raises:
+            ValueError: that was no car that follows a road.
+        """
+        if not CarCompensator.fits(nominal):
+            raise ValueError(
+                "adapter 'car' is for cars that follow a road which they are shown (CarTrack, CarLane), and this nominal model "
+                f"is of {(nominal.env or {}).get('id', 'no environment that it names')}: use 'observer', which knows no vehicle."
+            )
+        assert nominal.env is not None
+        return CarCompensator(nominal, load_car(nominal.env["kwargs"]["vehicle"]))
+
+    @cached_property
+    def _constants(self) -> tuple[np.ndarray | float, ...]:
+        names, car = list(self.nominal.observation_names), self.vehicle
+        curvature = [name for name in names if name.startswith(_CURVATURE)]
+        return tuple(
+            Constants(
+                own=_places(names, _OWN),
+                rates=_places(names, _RATES),
+                curvature=_places(names, curvature),
+                reference=_places(names, [name.replace(_CURVATURE, _REFERENCE) for name in curvature]),
+                ahead=np.array([float(name.removeprefix(_CURVATURE).removesuffix("m")) for name in curvature]),
+                sd=self.nominal.acceleration_sd,
+                dt=self.nominal.dt,
+                front_arm=car.front_axle / car.wheelbase,
+                rear_arm=car.rear_axle / car.wheelbase,
+                yaw_arm=car.yaw_inertia / (car.mass * car.wheelbase),
+                damping=self.damping,
+                answered=self.answered,
+                answer_s=self.answer_s,
+                authority=self.authority,
+                most_sideslip=self.most_sideslip,
+                gone=self.fades[0],
+                whole=self.fades[1],
+                grip_wander=self.grip_wander,
+                doubt=self.doubt,
+                raised_s=self.raised_s,
+                offset_wander=np.array(self.offset_wander),
+                bias_s=self.bias_s,
+                integral_gain=self.integral_gain,
+                integral_limit=self.integral_limit,
+                integral_window=self.integral_window,
+            )
+        )
+
+    @cached_property
+    def _demand(self) -> tuple[np.ndarray, ...]:
+        return tuple(Demand.of(self.nominal.reader))
+
+    def initial_state(self, n: int) -> State:
+        """grip, offset [N, 2] front and rear; spread [N, 2, 3] their variance, covariance and variance; demand [N] the share
+        of the speed that is asked for; answer [N, 3] du and dv_y; bias [N, 2] m/s and rad/s; integral [N] m."""
+        return State(
+            {
+                "grip": np.ones((n, 2)),
+                "offset": np.zeros((n, 2)),
+                "spread": np.tile(_FIRST_SPREAD, (n, 2, 1)),
+                "demand": np.ones(n),
+                "answer": np.zeros((n, 3)),
+                "bias": np.zeros((n, 2)),
+                "integral": np.zeros(n),
+            }
+        )
+
+    def unbiased(self, state: State, observation: np.ndarray) -> np.ndarray:
+        """Observations [N, O] float64 without the biases that are believed."""
+        freed = observation.astype(np.float64)
+        freed[:, self._biased] -= state["bias"]
+        return freed
+
+    @cached_property
+    def _biased(self) -> np.ndarray:
+        return _places(list(self.nominal.observation_names), _RATES[1:])
+
+    def see(self, state: State, observation: np.ndarray) -> np.ndarray:
+        """Observations [N, O] float64 of the car where `state` believes it (`DisturbanceObserver.predict`)."""
+        shown = observation.astype(np.float64)
+        _see(self._constants, self._demand, state.parts(Memory), state.rows, shown)
+        return shown
+
+    def correct(self, state: State, action: np.ndarray) -> np.ndarray:
+        """The compensated action [N, 2], not yet within the action's bounds."""
+        return action + state["answer"][:, :2]
+
+    def learn(self, before: State, state: State, learns: np.ndarray, t: Transition) -> State:
+        """The state after a transition, `unbiased`, that the estimator has learned from, from `before`; learns [N] says which
+        rows tell of the grip."""
+        after = state.copy()
+        sample = t.observation, t.next_observation, t.saturated, t.fresh, t.dt, t.dt * t.unwind
+        parts = after.parts(Memory)
+        _learn(self.nominal.network, self._constants, before.rows, learns, *sample, parts, after.rows)
+        return after
+
+
+def _places(names: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    return np.array([names.index(name) for name in wanted], dtype=np.int64)
+
+
+class Memory(NamedTuple):
+    """What kernels read and write of one vehicle: fields of the estimator's state and the compensator's, as views of its row."""
+
+    filters: np.ndarray
+    rates: np.ndarray
+    commands: np.ndarray
+    delay: np.ndarray
+    noise: np.ndarray
+    d: np.ndarray
+    believed_rates: np.ndarray
+    believed_travel: np.ndarray
+    grip: np.ndarray
+    offset: np.ndarray
+    spread: np.ndarray
+    demand: np.ndarray
+    answer: np.ndarray
+    bias: np.ndarray
+    integral: np.ndarray
+
+
+@helper
+def _recall(row, parts):  # type: ignore[no-untyped-def]
+    """The `Memory` of the vehicle of this row."""
+    return Memory(
+        filters=part(row, parts, 0).reshape(-1, 6, 3),
+        rates=part(row, parts, 1),
+        commands=part(row, parts, 2).reshape(-1, 2),
+        delay=part(row, parts, 3),
+        noise=part(row, parts, 4).reshape(-1, 3),
+        d=part(row, parts, 5),
+        believed_rates=part(row, parts, 6),
+        believed_travel=part(row, parts, 7),
+        grip=part(row, parts, 8),
+        offset=part(row, parts, 9),
+        spread=part(row, parts, 10).reshape(2, 3),
+        demand=part(row, parts, 11),
+        answer=part(row, parts, 12),
+        bias=part(row, parts, 13),
+        integral=part(row, parts, 14),
+    )
+
+
+class Constants(NamedTuple):
+    """What kernels read of a `CarCompensator`: channels own [3], rates [3], curvature [K] and reference [K] with their places
+    ahead [K] m; sd [3] of the nominal accelerations; arms over the wheelbase, yaw_arm in m of I_z / m over it."""
+
+    own: np.ndarray
+    rates: np.ndarray
+    curvature: np.ndarray
+    reference: np.ndarray
+    ahead: np.ndarray
+    sd: np.ndarray
+    dt: float
+    front_arm: float
+    rear_arm: float
+    yaw_arm: float
+    damping: float
+    answered: float
+    answer_s: float
+    authority: float
+    most_sideslip: float
+    gone: float
+    whole: float
+    grip_wander: float
+    doubt: float
+    raised_s: float
+    offset_wander: np.ndarray
+    bias_s: float
+    integral_gain: float
+    integral_limit: float
+    integral_window: float
+
+
+@kernel
+def _see(c, demand, parts, rows, shown):  # type: ignore[no-untyped-def]
+    """`CarCompensator.see`: shown [N, O] comes as the observation and is written."""
+    c, demand = Constants(*c), Demand(*demand)
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts)
+        speed, sideslip = s.believed_rates[_FORWARD], s.answer[2]
+        _move_on(c, s.believed_rates, s.believed_travel, s.delay[0] * c.dt * speed, shown[n])
+        shown[n, c.own[0]] += s.integral[0]
+        shown[n, c.own[1]] += sideslip / max(speed, 1.0)
+        shown[n, c.rates[_LATERAL]] -= sideslip
+        lower(demand, s.demand[0], shown[n])
+
+
+@helper
+def _move_on(c, rates, travel, ahead, shown):  # type: ignore[no-untyped-def]
+    """Show [O] the car of `rates` [3] where it is after `travel` [3], which is so far `ahead`, m, of where the road is seen from."""
+    curvature, reference = np.empty(c.ahead.shape[0]), np.empty(c.ahead.shape[0])
+    for k in range(c.ahead.shape[0]):
+        curvature[k] = shown[c.curvature[k]]
+        reference[k] = shown[c.reference[k]]
+    # The way is short: the road bends evenly, and the course is that of its middle.
+    turned = travel[_YAW] - _at(c.ahead, curvature, 0.5 * ahead) * travel[_FORWARD]
+    course = shown[c.own[1]] + 0.5 * turned
+    shown[c.own[0]] += travel[_LATERAL] + travel[_FORWARD] * np.sin(course)
+    shown[c.own[1]] += turned
+    for k in range(c.ahead.shape[0]):
+        shown[c.curvature[k]] = _at(c.ahead, curvature, c.ahead[k] + ahead)
+        shown[c.reference[k]] = _at(c.ahead, reference, c.ahead[k] + ahead)
+    shown[c.own[2]] += rates[_FORWARD] - shown[c.rates[_FORWARD]] + reference[0] - shown[c.reference[0]]
+    for i in range(3):
+        shown[c.rates[i]] = rates[i]
+
+
+@helper
+def _at(places, values, place):  # type: ignore[no-untyped-def]
+    """The values [K] at a place, between theirs [K] linear, beyond the last as there."""
+    k = 0
+    while k < places.shape[0] - 2 and places[k + 1] < place:
+        k += 1
+    share = (place - places[k]) / (places[k + 1] - places[k])
+    share = min(max(share, 0.0), 1.0)
+    return (1.0 - share) * values[k] + share * values[k + 1]
+
+
+@kernel
+def _learn(  # type: ignore[no-untyped-def]
+    network, c, before, learns, observation, following, saturated, fresh, dt, undone, parts, rows
+):
+    """`CarCompensator.learn`; before [N, S] is the state before the estimator learned, and rows [N, S] is written."""
+    network, c = Network(*network), Constants(*c)
+    z, first, second, f = room(network), room(network), room(network), room(network)
+    believed, change, gain, wanted = np.empty(3), np.empty(3), np.empty((3, 3)), np.empty(3)
+    for n in range(rows.shape[0]):
+        s = _recall(rows[n], parts)
+        if learns[n]:
+            _mean(_recall(before[n], parts).filters, believed)
+            _mean(s.filters, change)
+            for i in range(3):
+                change[i] = (change[i] - believed[i]) / dt[n]
+            arrange(network, believed, believed[:0], s.commands, int(s.delay[0]), z)
+            forward(network, z, first, second, f)
+            _learn_grip(c, believed, change, f, s.noise, dt[n], s.grip, s.offset, s.spread)
+            _learn_bias(c, observation[n], following[n], dt[n], s.bias)
+        front = s.grip[0] + c.doubt * np.sqrt(s.spread[0, 0])
+        rear = s.grip[1] + c.doubt * np.sqrt(s.spread[1, 0])
+        s.demand[0] = approach(s.demand[0], safe_scale(front, rear), dt[n], DOWN_S, c.raised_s)
+        _gain(network, s.rates, s.commands, gain)
+        _answer(c, gain, s.d, wanted)
+        left = (limiting_grip(front, rear) - c.gone) / (c.whole - c.gone)
+        left = min(max(left, 0.0), 1.0)
+        share = min(1.0, dt[n] / c.answer_s)
+        for i in range(3):
+            most = c.most_sideslip if i == 2 else c.authority
+            s.answer[i] += share * (min(max(left * wanted[i], -most), most) - s.answer[i])
+        error = min(max(following[n, c.own[0]], -c.integral_window), c.integral_window)
+        grown = c.integral_gain * dt[n] * error if fresh[n] and not saturated[n, 0] else 0.0
+        integral = max(1.0 - undone[n], 0.0) * s.integral[0] + grown
+        s.integral[0] = min(max(integral, -c.integral_limit), c.integral_limit)
+
+
+@helper
+def _mean(filters, rates):  # type: ignore[no-untyped-def]
+    """rates [3] that the estimator's filters [M, 6, 3] believe, weighted."""
+    for i in range(3):
+        total = 0.0
+        rates[i] = 0.0
+        for m in range(filters.shape[0]):
+            weight = np.exp(filters[m, LOG_WEIGHT, i])
+            total += weight
+            rates[i] += weight * filters[m, X, i]
+        rates[i] /= total
+
+
+@helper
+def _learn_grip(c, rates, change, f, noise, dt, grip, offset, spread):  # type: ignore[no-untyped-def]
+    """One step of both axles' filters: their grip [2], offset [2] and spread [2, 3].
+
+    Rates [3], their `change` [3] and the f [3] that is predicted from them are of the estimator's filters: the noise of a sample
+    in both, prediction and measurement, would look like grip.
+    """
+    across = rates[_FORWARD] * rates[_YAW]
+    for axle in range(2):
+        arm, yaw = (c.rear_arm, c.yaw_arm) if axle == 0 else (c.front_arm, -c.yaw_arm)
+        expected = arm * (f[_LATERAL] + across) + yaw * f[_YAW]
+        measured = arm * (change[_LATERAL] + across) + yaw * change[_YAW]
+        variance = _FORCE_VARIANCE
+        variance += arm**2 * max(noise[AUTOCOVARIANCE, _LATERAL], 0.0) + yaw**2 * max(noise[AUTOCOVARIANCE, _YAW], 0.0)
+        p = spread[axle]
+        told = min((expected / _TELLING_FORCE) ** 2, 1.0)
+        p[0] = min(p[0] + c.grip_wander**2 * told * dt, _MOST_SPREAD[0])
+        p[2] = min(p[2] + c.offset_wander[axle] ** 2 * dt, _MOST_SPREAD[1])
+        of_grip, of_offset = p[0] * expected + p[1], p[1] * expected + p[2]
+        whole = expected * of_grip + of_offset + variance
+        innovation = measured - grip[axle] * expected - offset[axle]
+        limit = _SURPRISE * np.sqrt(whole)
+        innovation = min(max(innovation, -limit), limit)
+        grip[axle] = min(max(grip[axle] + of_grip / whole * innovation, LEAST_GRIP), MOST_GRIP)
+        offset[axle] += of_offset / whole * innovation
+        p[0] -= of_grip**2 / whole
+        p[1] -= of_grip * of_offset / whole
+        p[2] -= of_offset**2 / whole
+
+
+@helper
+def _learn_bias(c, observation, following, dt, bias):  # type: ignore[no-untyped-def]
+    """One step of the biases [2]; the noise of the lateral and the heading error telescopes."""
+    lateral, heading = observation[c.own[0]], 0.5 * (observation[c.own[1]] + following[c.own[1]])
+    along = 0.5 * (observation[c.rates[_FORWARD]] + following[c.rates[_FORWARD]])
+    across = 0.5 * (observation[c.rates[_LATERAL]] + following[c.rates[_LATERAL]])
+    turning = 0.5 * (observation[c.rates[_YAW]] + following[c.rates[_YAW]])
+    curvature = 0.5 * (observation[c.curvature[0]] + following[c.curvature[0]])
+    moved = (following[c.own[0]] - lateral) / dt
+    turned = (following[c.own[1]] - observation[c.own[1]]) / dt
+    way = (along * np.cos(heading) - across * np.sin(heading)) / (1.0 - curvature * lateral)
+    bias[0] += dt / c.bias_s * (along * np.sin(heading) + across * np.cos(heading) - moved)
+    bias[1] += dt / c.bias_s * (turning - curvature * way - turned)
+
+
+@helper
+def _gain(network, rates, commands, gain):  # type: ignore[no-untyped-def]
+    """gain [3, 3]: of the accelerations by steering, by drive, both held, and by lateral velocity."""
+    z, first, second, f = room(network), room(network), room(network), room(network)
+    arrange(network, rates, rates[:0], commands, 0, z)
+    lateral = z[_LATERAL]
+    for side in (-1.0, 1.0):
+        z[_LATERAL] = lateral + side * _STEP
+        forward(network, z, first, second, f)
+        for i in range(3):
+            gain[i, 2] = side * f[i] / (2.0 * _STEP) + (gain[i, 2] if side > 0.0 else 0.0)
+    z[_LATERAL] = lateral
+    forward(network, z, first, second, f)
+    by_command = np.empty((3, 2))
+    differentiate(network, first, second, z, f, by_command)
+    for i in range(3):
+        copy(by_command[i], gain[i, :2])
+
+
+@helper
+def _answer(c, gain, d, out):  # type: ignore[no-untyped-def]
+    """out [3]: the share of du and dv_y that is answered with."""
+    gram, trace = np.empty((3, 3)), 0.0
+    for a in range(3):
+        out[a] = 0.0
+        for i in range(3):
+            out[a] -= c.answered * gain[i, a] * d[i] / c.sd[i] ** 2
+        for b in range(a + 1):
+            gram[a, b] = 0.0
+            for i in range(3):
+                gram[a, b] += gain[i, a] * gain[i, b] / c.sd[i] ** 2
+        trace += gram[a, a]
+    for a in range(3):
+        gram[a, a] += c.damping * trace / 3.0 + 1e-12
+    solve(gram, out)
