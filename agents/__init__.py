@@ -16,6 +16,7 @@ _EXPORTS = {
     "BatchVecEnv": "vec_env",
     "Controller": "controller",
     "Episode": "episode",
+    "ExternalPolicy": "evaluation.external",
     "FilmCallback": "film.callback",
     "Guard": "adaptation",
     "PPO": "algorithms",

@@ -1,4 +1,4 @@
-"""The command line: train, import, evaluate, oracle, render, neurons, watch, shifts, demo, doctor."""
+"""The command line: train, import, evaluate, compare, oracle, render, neurons, watch, shifts, demo, doctor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from ..envs import Scenario, Schedule, Shift
     from ..policies.deployed import DeployedPolicy
+    from .evaluation.external import ExternalPolicy
+    from .evaluation.jobs import Entrant
     from .run import Run
 
 # Every command imports what it needs when it runs: `undrift --help` answers at once.
@@ -96,21 +98,26 @@ def train(
 def import_zip(
     zipped: Annotated[Path, typer.Argument(help="A policy as plain Stable-Baselines3 saves it.")],
     env: Annotated[
-        str, typer.Option(help="Environment that it was trained on, by its id or short name.")
+        str,
+        typer.Option(help="Environment that it was trained on: undrift's by id or short name, or any of Gymnasium's."),
     ] = "DroneTrack",
-    algorithm: Annotated[str, typer.Option(help="That trained it: PPO, A2C, SAC, TD3 or DDPG.")] = "PPO",
+    algorithm: Annotated[str, typer.Option(help="That trained it: PPO, A2C, SAC, TD3, DDPG or RecurrentPPO.")] = "PPO",
     normaliser: Annotated[Path | None, typer.Option(help="Statistics as its VecNormalize saved them.")] = None,
     seed: Annotated[int, typer.Option(help="Its training seed, 0 to 99.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the zip.")] = None,
     out: Annotated[Path, typer.Option(help="Folder that the run's folder is made in.")] = Path("runs"),
 ) -> None:
     """Make a run of a policy of plain Stable-Baselines3, and learn its nominal model: adapters then fly it."""
+    from ..envs.registry import own_id
     from .console import command
     from .peers import import_sb3, load_sb3
 
     folder = out / (name or zipped.stem)
-    import_sb3(load_sb3(zipped, env, algorithm, normaliser), env, folder, seed)
-    typer.echo(f"the run is in {folder}\nnext: {command()} evaluate {folder}")
+    run = import_sb3(load_sb3(zipped, env, algorithm, normaliser), env, folder, seed)
+    if run.nominal.unfit:
+        typer.echo(f"adapters stay out of the way: {run.nominal.unfit}")
+    evaluated = f"{command()} evaluate {folder}" if own_id(env) else "undrift.agents.trial.episode_returns, in Python"
+    typer.echo(f"the run is in {folder}\nnext: {evaluated}")
 
 
 @app.command()
@@ -130,18 +137,35 @@ def evaluate(
         str | None, typer.Option(help="Fly a suite of scenarios instead: one that ships, or a JSON file.")
     ] = None,
     at: Annotated[float, typer.Option(help="When shifts without a schedule set in, s.", min=0.0)] = 5.0,
-    episodes: Annotated[int, typer.Option(help="Paired episodes per run, scenario and adapter.", min=1)] = 20,
+    seeds: Annotated[
+        int, typer.Option("--seeds", "--episodes", help="Paired episodes per run, scenario and adapter.", min=1)
+    ] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the first episode, 10000 or more; the others count up.")] = 10_000,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A policy as Stable-Baselines3 or sb3-contrib saved it, flown as it is: ALGORITHM=FILE.zip[,NORMALISER.pkl]; "
+            "repeat for more. The first of an algorithm is compared with the first run, and so on."
+        ),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes that fly at a time. Default: all cores.", min=1)] = None,
+    keep_episodes: Annotated[
+        bool, typer.Option(help="Keep every episode beside the report, about 0.25 MB each, to be drawn.")
+    ] = True,
     out: Annotated[Path, typer.Option(help="Folder for the episodes and the report.")] = Path("runs/evaluation"),
 ) -> None:
-    """Fly runs with each adapter under each shift on the same seeds, and report; frozen and no shift always take part."""
+    """Fly runs with each adapter under each shift on the same seeds, and report; frozen and no shift always take part.
+
+    What was interrupted goes on where it stopped when the same command is given again.
+    """
     from ..envs import load_suite, one_by_one
     from .console import compile_ahead, progress
-    from .evaluation.evaluate import check
+    from .episode import usable_cores
+    from .evaluation.evaluate import EPISODES, plan
     from .evaluation.evaluate import evaluate as fly
-    from .evaluation.report import print_table
     from .evaluation.seeds import check_report_seeds
     from .evaluation.summary import summarize
+    from .evaluation.tables import print_table
     from .run import Run
 
     check_report_seeds([seed])
@@ -153,13 +177,43 @@ def evaluate(
         scenarios = one_by_one(loaded[0].env_id, [parse_shift(text, at) for text in shift or DEFAULT_SHIFTS])
     else:
         scenarios = list(load_suite(suite).scenarios)
-    check(loaded, adapters, scenarios)  # what is wrong is told before the progress bar
+    entrants: list[Entrant] = [*loaded, *_peers(peer or [], loaded)]
+    flown = range(seed, seed + seeds)
+    plan(entrants, adapters, scenarios, flown)  # what is wrong is told before the progress bar
     compile_ahead(*{cell for run in loaded for cell in run.cells})
-    command = shlex.join(["undrift", *sys.argv[1:]])
-    with progress("flying") as tell:
-        flown = fly(loaded, adapters, scenarios, range(seed, seed + episodes), out, tell, command)
-    print_table(summarize(flown))
-    typer.echo(f"the report is {out / 'report.html'}, the episodes are in {out / 'episodes'}")
+    command, processes = shlex.join(["undrift", *sys.argv[1:]]), jobs or usable_cores()
+    try:
+        with progress("flying") as tell:
+            episodes = fly(
+                entrants, adapters, scenarios, flown, out, tell, command, jobs=processes, keep_episodes=keep_episodes
+            )
+    except KeyboardInterrupt as stopped:
+        typer.echo("; ".join(["stopped", *getattr(stopped, "__notes__", ())]), err=True)
+        raise typer.Exit(130) from None
+    print_table(summarize(episodes))
+    typer.echo(f"the report is {out / 'report.html'}")
+    if keep_episodes:
+        size = sum(path.stat().st_size for path in (out / EPISODES).rglob("*.npz"))
+        typer.echo(f"the episodes are in {out / EPISODES} ({size / 1e6:.0f} MB)")
+
+
+@app.command()
+def compare(
+    before: Annotated[
+        Path, typer.Argument(help="A report: a folder that `undrift evaluate` wrote, or its report.json.")
+    ],
+    after: Annotated[Path, typer.Argument(help="The report to compare with it.")],
+) -> None:
+    """What changed between two reports, on the seeds that both flew, and whether it is more than noise.
+
+    Exit code 0: nothing is worse; 1: something is, beyond noise; 2: nothing is, but not all of it can be compared.
+    """
+    from .evaluation.compare import compare as compare_reports
+    from .evaluation.compare import print_comparison
+
+    found = compare_reports(before, after)
+    print_comparison(found)
+    raise typer.Exit(found.exit_code)
 
 
 @app.command()
@@ -172,8 +226,8 @@ def oracle(
 ) -> None:
     """Fine-tune a run on one shift: a reference row for the report of that shift, not an upper bound."""
     from .console import command, compile_ahead
-    from .evaluation.evaluate import slug
     from .evaluation.oracle import fine_tune
+    from .files import slug
     from .run import Run
     from .training import print_progress
 
@@ -447,6 +501,25 @@ def _fly(run: Run, scenario: str, seed: int, adapter: str | None, at: float, out
     return save_episodes(episodes, out.with_name(f"{out.stem}-episodes"))
 
 
+def _peers(written: list[str], runs: list[Run]) -> list[ExternalPolicy]:
+    """The policies written as ALGORITHM=FILE.zip[,NORMALISER.pkl], each beside the run of its rank among its algorithm."""
+    from .peers import external
+
+    found: list[ExternalPolicy] = []
+    for text in written:
+        algorithm, equals, files = text.partition("=")
+        if not equals:
+            raise ValueError(f"--peer {text!r}: write ALGORITHM=FILE.zip, for example RecurrentPPO=model.zip")
+        zipped, _, normaliser = files.partition(",")
+        rank = sum(each.kind == algorithm for each in found)
+        if rank == len(runs):
+            raise ValueError(
+                f"--peer {text!r} has no run left to be compared with: give as many runs as peers of a kind."
+            )
+        found.append(external(zipped, runs[0].env_id, algorithm, normaliser or None, runs[rank].seed))
+    return found
+
+
 def _default_adapter(run: Run) -> str:
     return "auto" if run.nominal.signals.tracking else "frozen"
 
@@ -461,7 +534,7 @@ def _memory_policy(run: Run) -> DeployedPolicy:
 
 
 def _fail(error: Exception | str) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
+    typer.echo("; ".join([f"error: {error}", *getattr(error, "__notes__", ())]), err=True)
     sys.exit(2)
 
 

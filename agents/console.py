@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..policies.kernels.backend import compile_kernels
 
@@ -29,14 +29,15 @@ def compile_ahead(*cells: str) -> None:
 
 
 @contextmanager
-def progress(task: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar; yields what to call with the steps done and the steps in all."""
+def progress(task: str) -> Iterator[Callable[..., None]]:
+    """A progress bar with the time left; yields what to call with the steps done, the steps in all and, if wanted, what is done now."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[now]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        row = bar.add_task(task, total=None)
-        yield lambda done, total: bar.update(row, completed=done, total=total)
+        row = bar.add_task(task, total=None, now="")
+        yield lambda done, total, now="": bar.update(row, completed=done, total=total, now=now)

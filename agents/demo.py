@@ -9,11 +9,12 @@ from rich.console import Console
 from ..envs import Payload, Scenario, Wind, one_by_one
 from .console import command, compile_ahead, progress
 from .episode import Episode
-from .evaluation.evaluate import fly, save_episodes, slug
-from .evaluation.report import print_table, write_report
+from .evaluation.evaluate import fly, save_episodes
+from .evaluation.report import write_report
 from .evaluation.summary import summarize
-from .files import replace_folder
-from .film import FilmUnavailable, poster, render_pair
+from .evaluation.tables import print_table
+from .files import replace_folder, slug
+from .film import FilmUnavailable, render_pair
 from .run import Run
 
 SHIFTS = (Payload(fraction=0.6), Wind(speed=8.0))
@@ -70,7 +71,6 @@ def _films(episodes: list[Episode], scenarios: list[Scenario], folder: Path, con
             path = folder / f"{slug(scenario.name)}.mp4"
             with progress(f"filming {scenario.name}") as tell:
                 render_pair(frozen, adapting, path, progress=tell)
-            poster((frozen, adapting), path.with_suffix(".png"))
             films.append(path)
     except FilmUnavailable as error:
         console.print(f"no film: {error}", style="yellow", markup=False)

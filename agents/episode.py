@@ -43,6 +43,8 @@ ARRAYS: dict[str, tuple[type, int | None]] = {
 }
 OPTIONAL: dict[str, tuple[type, int | None]] = {"view": (np.float32, None)}
 """Arrays that an episode may lack: their trailing axis is then 0."""
+DRAWN = ("observation", "policy_action", "qpos", "qvel", "motor_effectiveness", "estimate", "view")
+"""What pictures need and scoring does not: five sixths of an episode, `scene` aside."""
 _SCENE = "scene/"
 
 REQUIRED_META = ("env_id", "scenario", "shifts", "adapter", "training_seed", "seed", "dt", "planned_steps", "crashed")
@@ -184,8 +186,8 @@ class Episode:
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> Episode:
-        """Read an episode.
+    def load(cls, path: str | Path, drawn: bool = True) -> Episode:
+        """Read an episode; without what is `DRAWN` (arrays of width 0, no `scene`) thousands of them fit into memory.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -200,8 +202,12 @@ class Episode:
                 found = meta.pop("format", None)
                 if found != FORMAT:
                     raise ValueError(f"format {found}, this version reads {FORMAT}")
-                arrays = {name: stored[name] for name in (*ARRAYS, *OPTIONAL) if name in stored or name in ARRAYS}
-                scene = {name.removeprefix(_SCENE): stored[name] for name in stored if name.startswith(_SCENE)}
+                steps = len(stored["time"])
+                left_out = {} if drawn else {name: np.zeros((steps, 0)) for name in DRAWN}
+                known = [name for name in (*ARRAYS, *OPTIONAL) if name in stored or name in ARRAYS]
+                arrays = left_out | {name: stored[name] for name in known if name not in left_out}
+                scenes = [name for name in stored if name.startswith(_SCENE) and drawn]
+                scene = {name.removeprefix(_SCENE): stored[name] for name in scenes}
             return cls(meta=meta, **arrays, scene=scene)
         except (ValueError, KeyError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is not a complete episode file ({error}); record it again") from error
@@ -222,8 +228,12 @@ def machine() -> str:
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text().splitlines() if cpus.exists() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, {platform.system()} {platform.release()}"
+    return f"{model}, {usable_cores()} cores, {platform.system()} {platform.release()}"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _installed_version(name: str) -> str:

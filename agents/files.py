@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -32,8 +33,7 @@ def replace_folder(folder: Path, mark: str) -> Iterator[Path]:
     Raises:
         FileExistsError: `folder` holds something that is not an earlier result.
     """
-    if folder.exists() and not (folder / mark).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and holds no {mark}: choose another folder, or remove it first.")
+    check_replaceable(folder, mark)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
     try:
@@ -44,3 +44,15 @@ def replace_folder(folder: Path, mark: str) -> Iterator[Path]:
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, mark: str) -> None:
+    """Raises FileExistsError where `replace_folder` would."""
+    if folder.exists() and not (folder / mark).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and holds no {mark}: choose another folder, or remove it first.")
+
+
+def slug(name: str) -> str:
+    """A name as part of a path or a link: "payload +60%" as "payload-plus60", "wind 8 m/s" as "wind-8-m-s"."""
+    spelled = name.replace("+", "plus").replace(" -", " minus").replace("%", "")
+    return re.sub(r"[^A-Za-z0-9.]+", "-", spelled).strip("-.") or "scenario"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from types import MappingProxyType
@@ -14,22 +15,28 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env as make_gym_vec_env
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
-from ..envs import make_batch
+from ..envs import BatchEnv, ForeignBatch, make_any_batch, make_batch
+from ..envs.registry import own_id
 from ..policies.deployed import FORMAT, DeployedPolicy
 from ..policies.feed_forward import FeedForwardPolicy
 from ..policies.sb3.base import deployable_actions
 from .adaptation.identification import fit_nominal_model
+from .evaluation.external import ExternalPolicy
 from .evaluation.seeds import check_training_seed
 from .files import replace_folder
 from .run import Run, new_run
-from .training import write_config, write_curve
+from .training import torch_threads, write_config, write_curve
+from .trial import why_unfit
 from .vec_env import make_vec_env
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
+RECURRENT = "RecurrentPPO"
 CONFIG_FILE = "config.json"
 _ACTIVATIONS = {nn.Tanh: "tanh", nn.ReLU: "relu", nn.ELU: "elu", nn.LeakyReLU: "leaky_relu"}
 
@@ -170,6 +177,43 @@ def recurrent(
     return DeployedPolicy(config, tensors)
 
 
+def external(
+    zipped: str | Path, env_id: str, algorithm: str = "PPO", normaliser: str | Path | None = None, seed: int = 0
+) -> ExternalPolicy:
+    """The model in a zip, to be evaluated as it is: of any network, its `VecNormalize` before it.
+
+    Args:
+        algorithm: that trained it, of `ALGORITHMS` or sb3-contrib's RecurrentPPO.
+        seed: training seed of the run that it is compared with.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_sb3`; or its spaces are not those of the environment.
+    """
+    model = load_sb3(zipped, env_id, algorithm, normaliser)
+    _check_spaces(model, make_batch(env_id, 1))
+    files = [Path(path).read_bytes() for path in (zipped, normaliser) if path is not None]
+    env = model.get_vec_normalize_env()
+    return ExternalPolicy(
+        Predictor(model.policy, env), env_id, kind=algorithm, seed=seed, sha256=sha256(b"".join(files)).hexdigest()
+    )
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model of SB3 reduced to what it acts with: its policy, and the statistics of its observations."""
+
+    policy: BasePolicy
+    normaliser: VecNormalize | None = None
+
+    def predict(
+        self, observation: np.ndarray, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[np.ndarray, Any]:
+        """SB3's interface, for observations as the environment gives them; with one thread, wherever it runs."""
+        shown: Any = observation if self.normaliser is None else self.normaliser.normalize_obs(observation)
+        with torch_threads(1):
+            return self.policy.predict(shown, state, episode_start, deterministic)
+
+
 def load_sb3(
     zipped: str | Path, env_id: str, algorithm: str = "PPO", normaliser: str | Path | None = None
 ) -> BaseAlgorithm:
@@ -179,16 +223,33 @@ def load_sb3(
         FileNotFoundError: there is no such file.
         ValueError: the algorithm or environment is unknown, or one of the files is none of SB3's.
     """
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {algorithm!r}; they are: {', '.join(ALGORITHMS)}.")
+    loader = _loader(algorithm)
     for path in (zipped, normaliser):
         if path is not None and not Path(path).is_file():
             raise FileNotFoundError(f"there is no {path}; give the file that Stable-Baselines3 saved")
     try:
-        env = None if normaliser is None else VecNormalize.load(str(normaliser), make_vec_env(env_id, 1))
-        return ALGORITHMS[algorithm].load(zipped, env=env, device="cpu")
+        env = None if normaliser is None else VecNormalize.load(str(normaliser), _vec_env(env_id))
+        return loader.load(zipped, env=env, device="cpu")
     except (ValueError, KeyError, AssertionError, AttributeError, TypeError, RuntimeError, UnpicklingError) as error:
         raise ValueError(f"{zipped} cannot be read as a model of SB3's {algorithm} on {env_id} ({error}).") from error
+
+
+def _vec_env(env_id: str) -> VecEnv:
+    return make_gym_vec_env(env_id) if own_id(env_id) is None else make_vec_env(env_id, 1)
+
+
+def _loader(algorithm: str) -> type[BaseAlgorithm]:
+    if algorithm == RECURRENT:
+        try:
+            from sb3_contrib import RecurrentPPO
+        except ImportError:
+            raise ValueError(
+                f"{RECURRENT} is one of sb3-contrib, which is not installed: pip install sb3-contrib"
+            ) from None
+        return RecurrentPPO
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"unknown algorithm {algorithm!r}; they are: {', '.join(ALGORITHMS)}, {RECURRENT}.")
+    return ALGORITHMS[algorithm]
 
 
 def import_sb3(
@@ -199,13 +260,14 @@ def import_sb3(
     env_kwargs: Mapping[str, Any] = MappingProxyType({}),
     **fit: Any,
 ) -> Run:
-    """Make a run of a policy that plain SB3 trained on one of undrift's environments, and learn its nominal model.
+    """Make a run of a policy that plain SB3 trained, and learn its nominal model.
 
-    Everything that flies a run then flies this policy, with any adapter: `Run.controller`, `undrift evaluate`, films.
+    Everything that flies a run then flies this policy, with any adapter: `Run.controller`, `undrift evaluate`, films. Where
+    the environment is none of undrift's, `trial.episode_returns` flies it.
 
     Args:
         model: as `feed_forward` or `recurrent` takes it; load it together with its `VecNormalize`, if it was trained with one.
-        env_id: the environment that it was trained on.
+        env_id: the environment that it was trained on, undrift's or any other of Gymnasium's.
         folder: the run's folder; it must not exist yet.
         seed: its training seed, and that of the flights which the nominal model is learned from.
         env_kwargs: of the environment in training, as far as they change what it observes and how it acts.
@@ -217,23 +279,52 @@ def import_sb3(
             is not one of training.
     """
     check_training_seed(seed)
-    env = make_batch(env_id, 1, **env_kwargs)
-    # VecNormalize gives the observations bounds of its own.
-    if model.observation_space.shape != env.observation_space.shape or model.action_space != env.action_space:
-        raise ValueError(
-            f"the model observes {model.observation_space} and acts in {model.action_space}, {env.id} with {dict(env_kwargs)} "
-            f"has {env.observation_space} and {env.action_space}: give the arguments that it was trained with."
-        )
+    env = make_any_batch(env_id, 1, **env_kwargs)
+    _check_spaces(model, env)
     has_memory = hasattr(model.policy, "lstm_actor")
     names = env.observation_names
     policy = recurrent(model, names, env.dt) if has_memory else feed_forward(model, names)
     imported = {"algorithm": type(model).__name__, "steps": model.num_timesteps}
+    return import_policy(policy, env_id, folder, seed, env_kwargs, imported, **fit)
+
+
+def import_policy(
+    policy: DeployedPolicy | FeedForwardPolicy,
+    env_id: str,
+    folder: str | Path,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] = MappingProxyType({}),
+    imported: Mapping[str, Any] = MappingProxyType({}),
+    **fit: Any,
+) -> Run:
+    """As `import_sb3`, of a policy that was taken out of its model before; `imported` are facts about that, for the config.
+
+    On an environment that is none of undrift's a trial decides whether adapters act by the nominal model
+    (`trial.why_unfit`); `run.nominal.unfit` says why not.
+    """
+    check_training_seed(seed)
+    own = own_id(env_id)
     with new_run(folder) as partial:
+        policy = policy.in_shares() if isinstance(policy, FeedForwardPolicy) else policy
         policy.save(partial)
-        fit_nominal_model(policy, env_id, {**env_kwargs, "noise": 0.0}, seed, **fit).save(partial)
+        unshifted = {**env_kwargs, "noise": 0.0} if own else env_kwargs
+        nominal = fit_nominal_model(policy, env_id, unshifted, seed, **fit)
+        if own is None:
+            nominal.unfit = why_unfit(policy, nominal)
+        nominal.save(partial)
         write_curve(partial / "curve.csv", [])
-        write_config(partial, {"env_id": env.id, "env_kwargs": dict(env_kwargs)}, seed, imported=imported)
+        write_config(partial, {"env_id": own or env_id, "env_kwargs": dict(env_kwargs)}, seed, imported=dict(imported))
     return Run.load(folder)
+
+
+def _check_spaces(model: BaseAlgorithm, env: BatchEnv | ForeignBatch) -> None:
+    acted = env.own_action_space if isinstance(env, ForeignBatch) else env.action_space
+    # VecNormalize gives the observations bounds of its own.
+    if model.observation_space.shape != env.observation_space.shape or model.action_space != acted:
+        raise ValueError(
+            f"the model observes {model.observation_space} and acts in {model.action_space}, {env.id} with {env.kwargs} "
+            f"has {env.observation_space} and {acted}: give the arguments that it was trained with."
+        )
 
 
 def _channels(model: BaseAlgorithm) -> int:

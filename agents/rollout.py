@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ def rollout(
     seeds: Sequence[int],
     *,
     meta: Mapping[str, Any] | None = None,
-    on_step: Callable[[int, int], None] | None = None,
 ) -> list[Episode]:
     """Fly one episode per seed, all in one batch, with a controller that begins afresh.
 
@@ -31,7 +30,6 @@ def rollout(
         controller: policy, adapter and guard; it is reset.
         seeds: one per episode.
         meta: further facts to record (policy_sha256, training_seed, ...).
-        on_step: called with (control steps done, control steps at most).
 
     Returns:
         One Episode per seed, in order; one that crashed ends at the crash.
@@ -42,7 +40,7 @@ def rollout(
     alive = np.ones(env.num_envs, dtype=bool)
     length = np.zeros(env.num_envs, dtype=int)
     rows: list[dict[str, np.ndarray]] = []
-    for step in range(env.max_episode_steps):
+    for _ in range(env.max_episode_steps):
         row: dict[str, np.ndarray] = {"observation": observation}
         began = time.perf_counter()
         action = controller.act(observation, env.step_duration)
@@ -69,15 +67,14 @@ def rollout(
         row["step_time"] += (time.perf_counter() - began) / env.num_envs
         length[alive] += 1
         alive &= ~(terminated | truncated)
-        if on_step is not None:
-            on_step(step + 1, env.max_episode_steps)
         if not alive.any():
             break
+    columns = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     facts = _facts(scenario, env, controller) | dict(meta or {})
     onsets = env.drift.onsets()
     return [
         _episode(
-            rows, i, int(length[i]), controller, facts | {"seed": int(seed), "shifts": _shifts(scenario, onsets[i])}
+            columns, i, int(length[i]), controller, facts | {"seed": int(seed), "shifts": _shifts(scenario, onsets[i])}
         )
         for i, seed in enumerate(seeds)
     ]
@@ -108,14 +105,14 @@ def _facts(scenario: Scenario, env: BatchEnv, controller: Controller) -> dict[st
 
 
 def _episode(
-    rows: list[dict[str, np.ndarray]],
+    columns: Mapping[str, np.ndarray],
     i: int,
     length: int,
     controller: Controller,
     facts: Mapping[str, Any],
 ) -> Episode:
-    arrays = {key: np.array([row[key][i] for row in rows[:length]]) for key in rows[0]}
-    scene = {key: arrays.pop(key) for key in rows[0] if key not in ARRAYS | OPTIONAL}
+    arrays = {key: column[:length, i] for key, column in columns.items()}
+    scene = {key: arrays.pop(key) for key in columns if key not in ARRAYS | OPTIONAL}
     crashed = bool(arrays["terminated"][-1])
     meta = dict(facts) | {
         "crashed": crashed,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from undrift.agents import peers
+from undrift.agents import peers, trial
 from undrift.agents.adaptation import identification
 from undrift.envs.drawing import DrawingUnavailable
 
@@ -21,9 +21,10 @@ SNIPPETS = [
 
 @pytest.fixture(autouse=True)
 def _rough_nominal_model(monkeypatch):
-    """A snippet runs as it stands, but for how well it learns a nominal model: that takes half a minute."""
+    """A snippet runs as it stands, but for how well it learns a nominal model and tries it: that takes half a minute."""
     rough = partial(identification.fit_nominal_model, simulations=16, steps=40, iterations=50)
     monkeypatch.setattr(peers, "fit_nominal_model", rough)
+    monkeypatch.setattr(peers, "why_unfit", partial(trial.why_unfit, seeds=trial.SEEDS[:2]))
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)

@@ -80,6 +80,7 @@ def test_the_wheel_holds_the_three_folders_and_nothing_else(wheel: Path) -> None
         "undrift/agents/reference/nominal.safetensors",
         "undrift/agents/reference/history.json",
         "undrift/agents/reference/history.safetensors",
+        "undrift/agents/evaluation/report.css",
         "undrift/agents/evaluation/report.html.j2",
     ],
 )

@@ -3,124 +3,177 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...envs import Scenario, full_id, make_batch
+from ...envs.registry import own_id
 from ...envs.shifts import shift_to_dict
 from ..episode import Episode
-from ..files import replace_folder
-from ..rollout import rollout
+from ..files import check_replaceable, replace_folder, slug
 from ..run import Run
+from .jobs import Entrant, Job, Progress, place, save_all, unfinished
 from .report import write_report
 from .seeds import check_report_seeds
 from .summary import BASE, NOMINAL, ORACLE, RANDOMISED
 
-Progress = Callable[[int, int], None]
-"""Called with (control steps flown, control steps in all), a step being that of a whole batch."""
-
-
-def fly(
-    runs: Sequence[Run],
-    adapters: Sequence[str],
-    scenarios: Sequence[Scenario],
-    seeds: Sequence[int],
-    progress: Progress | None = None,
-) -> list[Episode]:
-    """Every run under every scenario with every adapter, on the same seeds; each cell begins from a fresh copy.
-
-    An oracle flies as it is, and under its own shift alone.
-
-    Raises:
-        ValueError: an adapter or environment is unknown, two runs of a kind share a training seed, two scenarios a name, a
-            run was trained elsewhere, or an oracle's shift is not flown.
-    """
-    base = check(runs, adapters, scenarios)
-    cells = [
-        (run, scenario, name)
-        for scenario in scenarios
-        for name in adapters
-        for run in runs
-        if run.kind != ORACLE or (name == BASE and _is_for(run, scenario))
-    ]
-    episodes: list[Episode] = []
-    for done, (run, scenario, name) in enumerate(cells):
-        policy = NOMINAL if run.kind == base else run.kind
-        meta: dict[str, Any] = {"run": run.name, "training_seed": run.seed, "policy": policy}
-        meta["policy_sha256"] = run.policy.sha256
-        if run.kind == ORACLE:
-            meta[ORACLE] = run.config[ORACLE]
-
-        def report_step(step: int, steps: int, done: int = done) -> None:
-            if progress is not None:
-                progress(done * steps + step, len(cells) * steps)
-
-        episodes += rollout(scenario, run.controller(name), seeds, meta=meta, on_step=report_step)
-        report_step(1, 1)
-    return episodes
-
-
-def save_episodes(episodes: Sequence[Episode], folder: Path) -> list[Path]:
-    """Write each as folder/SCENARIO/ADAPTER/RUN-SEED.npz; returns the paths in order."""
-    paths = []
-    for episode in episodes:
-        meta = episode.meta
-        path = folder / slug(meta["scenario"]) / meta["adapter"] / f"{meta['run']}-{meta['seed']}.npz"
-        episode.save(path)
-        paths.append(path)
-    return paths
+EPISODES = "episodes"
+"""Folder of the episodes, inside that of an evaluation."""
+_MARK = "report.html"
 
 
 def evaluate(
-    runs: Sequence[Run],
+    entrants: Sequence[Entrant],
     adapters: Sequence[str],
     scenarios: Sequence[Scenario],
     seeds: Sequence[int],
     out: Path,
     progress: Progress | None = None,
     command: str = "",
+    *,
+    jobs: int = 1,
+    keep_episodes: bool = True,
 ) -> list[Episode]:
-    """`fly`, and write episodes and report into `out`, which appears whole or not at all.
+    """Fly every policy with every adapter in every scenario on the same seeds, and write episodes and report into `out`.
+
+    `out` appears whole or not at all. Until then every job that is done, one policy with one adapter in one scenario,
+    lies beside it in "<out>.unfinished", and the same call goes on from there after an interruption, with the same
+    figures. Those do not depend on `jobs`, nor on what else is flown.
+
+    Args:
+        entrants: runs, or external policies. An oracle flies as it is, and under its own shift alone; an external policy
+            without a nominal model as it is.
+        adapters: by name, "frozen" among them.
+        scenarios: one of them without a shift, so that costs can be told.
+        seeds: of the episodes, reports' own.
+        out: folder; an earlier evaluation in it is replaced.
+        progress: told of every job.
+        command: what reproduces the report, shown there as it is.
+        jobs: how many processes fly at a time. More than one import the calling script, which has to keep what it runs
+            under `if __name__ == "__main__"`.
+        keep_episodes: leave every episode in `out`, 0.2 to 0.3 MB each, for pictures; without, the report alone.
+
+    Returns:
+        The episodes, without what only pictures need (`Episode.load(..., drawn=False)`).
 
     Raises:
         FileExistsError: `out` holds something other than an earlier evaluation.
-        ValueError: as `fly`, or a seed is not one of reports.
+        ValueError: a seed is not one of reports; another evaluation into `out` is under way; or as `plan`.
     """
     check_report_seeds(seeds)
-    with replace_folder(out, mark="report.html") as partial:
-        episodes = fly(runs, adapters, scenarios, seeds, progress)
-        save_episodes(episodes, partial / "episodes")
-        write_report(episodes, partial, "How the controller holds under shift", command)
+    check_replaceable(out, _MARK)
+    planned = plan(entrants, adapters, scenarios, seeds)
+    with unfinished(out) as folder:
+        parts = save_all(planned, folder, jobs, progress)
+        paths = [part / name for job, part in zip(planned, parts, strict=True) for name in job.files]
+        episodes = [Episode.load(path, drawn=False) for path in paths]
+        with replace_folder(out, _MARK) as partial:
+            write_report(episodes, partial, "How the controller holds under shift", command)
+            for job, part in zip(planned, parts, strict=True):
+                if keep_episodes:
+                    target = partial / EPISODES / job.place
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(part, target)
+                else:
+                    shutil.rmtree(part)
     return episodes
 
 
-def slug(name: str) -> str:
-    """A name as part of a path or a link: "payload +60%" as "payload-plus60", "wind 8 m/s" as "wind-8-m-s"."""
-    spelled = name.replace("+", "plus").replace(" -", " minus").replace("%", "")
-    return re.sub(r"[^A-Za-z0-9.]+", "-", spelled).strip("-.") or "scenario"
+def fly(
+    entrants: Sequence[Entrant],
+    adapters: Sequence[str],
+    scenarios: Sequence[Scenario],
+    seeds: Sequence[int],
+    progress: Progress | None = None,
+) -> list[Episode]:
+    """As `evaluate`, on any seeds, in this process and in memory; whole episodes, nothing is written."""
+    planned = plan(entrants, adapters, scenarios, seeds)
+    episodes: list[Episode] = []
+    for done, job in enumerate(planned):
+        if progress is not None:
+            progress(done, len(planned), str(job))
+        episodes += job.fly()
+    if progress is not None:
+        progress(len(planned), len(planned), "")
+    return episodes
 
 
-def check(runs: Sequence[Run], adapters: Sequence[str], scenarios: Sequence[Scenario]) -> str:
-    """The kind of runs that all others are compared with; raises what `fly` raises, and flies nothing."""
-    base = _base_kind(runs)
-    _check(runs, base, scenarios)
+def save_episodes(episodes: Sequence[Episode], folder: Path) -> list[Path]:
+    """Write each as folder/SCENARIO/ADAPTER/RUN/SEED.npz; returns the paths in order."""
+    paths = []
+    for episode in episodes:
+        meta = episode.meta
+        path = folder / place(meta["scenario"], meta["adapter"], meta["run"]) / f"{meta['seed']}.npz"
+        episode.save(path)
+        paths.append(path)
+    return paths
+
+
+def plan(
+    entrants: Sequence[Entrant], adapters: Sequence[str], scenarios: Sequence[Scenario], seeds: Sequence[int]
+) -> list[Job]:
+    """The jobs of an evaluation, in the order of the report; nothing is flown.
+
+    Raises:
+        ValueError: an adapter or environment is unknown, two entrants of a kind share a training seed, two entrants or two
+            scenarios a name, one was trained elsewhere, a shift does not fit, or an oracle's shift is not flown.
+    """
+    base = _base_kind(entrants)
+    _check(entrants, base, scenarios)
     _check_fit(scenarios)
-    for run in runs:
-        for name in adapters:
-            run.controller(name)
-    return base
+    for entrant in entrants:
+        for name in adapters if _adapts(entrant) else (BASE,):
+            entrant.controller(name)
+    return [
+        Job(entrant, name, scenario, tuple(seeds), NOMINAL if entrant.kind == base else entrant.kind)
+        for scenario in scenarios
+        for name in adapters
+        for entrant in entrants
+        if (name == BASE or _adapts(entrant)) and _meets(entrant, scenario)
+    ]
 
 
-def _base_kind(runs: Sequence[Run]) -> str:
-    """The kind of runs that all others are compared with: the nominal ones where there are any; never an oracle."""
-    kinds = [run.kind for run in runs if run.kind != ORACLE]
+def _adapts(entrant: Entrant) -> bool:
+    """Whether adapters fly the entrant too."""
+    return entrant.kind != ORACLE and entrant.nominal is not None
+
+
+def _base_kind(entrants: Sequence[Entrant]) -> str:
+    """The kind that all others are compared with: the nominal runs where there are any; never an oracle."""
+    kinds = [entrant.kind for entrant in entrants if entrant.kind != ORACLE]
     return next((kind for kind in (NOMINAL, RANDOMISED, *kinds) if kind in kinds), NOMINAL)
 
 
-def _check(runs: Sequence[Run], base: str, scenarios: Sequence[Scenario]) -> None:
-    seeds = {kind: [run.seed for run in runs if run.kind == kind] for kind in (base, *(run.kind for run in runs))}
+def _check(entrants: Sequence[Entrant], base: str, scenarios: Sequence[Scenario]) -> None:
+    _check_seeds(entrants, base)
+    # What is alike but for a sign, or in another folder, would overwrite the other's episodes.
+    for what, names in (
+        ("scenarios", [scenario.name for scenario in scenarios]),
+        ("policies", [entrant.name for entrant in entrants]),
+    ):
+        slugs = [slug(name) for name in names]
+        if twice := [name for name, each in zip(names, slugs, strict=True) if slugs.count(each) > 1]:
+            raise ValueError(f"two {what} are called {twice[0]!r}: fly one of them, or evaluate them apart.")
+    for entrant in entrants:
+        if own_id(entrant.env_id) is None:
+            raise ValueError(
+                f"{entrant.name} was trained on {entrant.env_id}, which has no position error to report: "
+                "undrift.agents.trial.episode_returns scores it by its return."
+            )
+        for scenario in scenarios:
+            if full_id(scenario.env_id) != full_id(entrant.env_id):
+                raise ValueError(
+                    f"{entrant.name} was trained on {entrant.env_id}, scenario {scenario.name} is {scenario.env_id}."
+                )
+        if not any(_meets(entrant, scenario) for scenario in scenarios):
+            raise ValueError(f"{entrant.name} is an oracle of {_trained_on(entrant)}: fly that shift.")
+
+
+def _check_seeds(entrants: Sequence[Entrant], base: str) -> None:
+    seeds = {kind: [e.seed for e in entrants if e.kind == kind] for kind in (base, *(e.kind for e in entrants))}
     for kind, found in seeds.items():
         if len(set(found)) < len(found):
             raise ValueError(
@@ -131,17 +184,6 @@ def _check(runs: Sequence[Run], base: str, scenarios: Sequence[Scenario]) -> Non
                 f"the {kind} runs have training seeds {sorted(found)}, the {base} ones {sorted(seeds[base])}: "
                 "fly one of each kind for every training seed, or each training seed by itself."
             )
-    names = [scenario.name for scenario in scenarios]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"two scenarios are called {twice[0]!r}: fly one of them, or evaluate them apart.")
-    for run in runs:
-        for scenario in scenarios:
-            if full_id(scenario.env_id) != full_id(run.env_id):
-                raise ValueError(
-                    f"run {run.name} was trained on {run.env_id}, scenario {scenario.name} is {scenario.env_id}."
-                )
-        if run.kind == ORACLE and not any(_is_for(run, scenario) for scenario in scenarios):
-            raise ValueError(f"{run.name} is an oracle of {_magnitude(run.config[ORACLE]['shift'])}: fly that shift.")
 
 
 def _check_fit(scenarios: Sequence[Scenario]) -> None:
@@ -154,10 +196,17 @@ def _check_fit(scenarios: Sequence[Scenario]) -> None:
         make_batch(each[0].env_id, len(each), shifts=shifts, **each[0].env_kwargs)
 
 
-def _is_for(oracle: Run, scenario: Scenario) -> bool:
-    """Whether the scenario is the shift that the oracle was trained on, whenever it sets in."""
-    flown = [_magnitude(shift_to_dict(shift)) for shift in scenario.shifts]
-    return flown == [_magnitude(oracle.config[ORACLE]["shift"])]
+def _meets(entrant: Entrant, scenario: Scenario) -> bool:
+    """Whether the entrant flies the scenario: an oracle only the shift that it was trained on, whenever that sets in."""
+    if entrant.kind != ORACLE:
+        return True
+    return [_magnitude(shift_to_dict(shift)) for shift in scenario.shifts] == [_trained_on(entrant)]
+
+
+def _trained_on(oracle: Entrant) -> dict[str, Any]:
+    """The shift of an oracle, without its schedule."""
+    assert isinstance(oracle, Run)
+    return _magnitude(oracle.config[ORACLE]["shift"])
 
 
 def _magnitude(shift: dict[str, Any]) -> dict[str, Any]:

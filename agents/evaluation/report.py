@@ -1,14 +1,11 @@
-"""A report from episodes: one self-contained HTML page, and the same table as Markdown, CSV and JSON."""
+"""A report from episodes: one self-contained HTML page, and the same as Markdown, CSV, Parquet and JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import base64
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -16,128 +13,76 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from ..episode import Episode
 from ..files import write_atomically
 from . import charts, metrics
 from .seeds import check_report_seeds
-from .statistics import CONFIDENCE, FEW_TRAINING_SEEDS, RESAMPLES
-from .summary import BASE, ORACLE, Cells, cells, comparison_onset, summarize, verdicts
-
-__all__ = ["headline", "print_table", "summarize", "verdicts", "write_report"]
-
-COLUMNS = (
-    "Scenario",
-    "Controller",
-    "Error after the shift, cm",
-    "Against frozen, cm",
-    "Recovered",
-    "Recovery, s",
-    "Crashes",
-    "Made worse",
+from .statistics import FEW_TRAINING_SEEDS, RESAMPLES
+from .summary import BASE, ORACLE, Cells, Flights, cells, comparison_onset, score, summarize_flights
+from .tables import (
+    COLUMNS,
+    NOT_A_BOUND,
+    RANKED,
+    csv_text,
+    further_figures,
+    json_text,
+    markdown,
+    parquet,
+    ranking,
+    row_texts,
 )
-KNOWN_COLOURS = (BASE, "integral", "auto", ORACLE)
-OTHER_COLOURS = 4
-NOT_A_BOUND = "a reference, not an upper bound"
+from .verdict import ALPHA, cm, headline
+
+QUESTION = "Should I trust this controller when the world shifts?"
+KNOWN_LOOKS = (BASE, "integral", "auto", ORACLE)
+OTHER_LOOKS = 8
+HEAT_FULL = 3.0
+"""Doublings or halvings of the frozen error at which a cell of the heat map has its full colour."""
 
 
 def write_report(
     episodes: Iterable[Episode], folder: str | Path, title: str, command: str, videos: Sequence[str | Path] = ()
 ) -> dict[str, Path]:
-    """Write ``report.html``, ``report.md``, ``report.csv`` and ``report.json`` into ``folder``.
+    """Write ``report.html``, ``.md``, ``.csv``, ``.parquet`` and ``.json`` into ``folder``.
 
-    A pure function of its arguments: the same episodes give the same bytes.
+    A pure function of its arguments: the same episodes give the same bytes. How long the controllers took, the one
+    thing that differs when the same is flown again, stands in the page's section ``timing`` and in the JSON under
+    ``timing``, and nowhere else; no file holds a date.
 
     Args:
         episodes: every controller of a scenario flown on the same seeds, the frozen policy among them; seeds of reports.
+            What only drawing needs (`Episode.load`, ``drawn=False``) may be left out.
         folder: made if needed.
         title: heading of the page.
         command: what reproduces it, shown as it is.
-        videos: films to embed, linked relative to ``folder``; a picture of the same name with ``.png`` is the poster.
+        videos: films to link, relative to ``folder``; a strip of stills of each becomes part of the page.
 
     Returns:
-        The files by kind: ``html``, ``md``, ``csv``, ``json``.
+        The files by kind: ``html``, ``md``, ``csv``, ``parquet``, ``json``.
 
     Raises:
-        ValueError: the episodes cannot be compared, see `summary.cells`, or a seed is not one of reports.
+        ValueError: the episodes cannot be compared, see `summary.cells`, a seed is not one of reports, or a film cannot be
+            read.
     """
     folder = Path(folder)
     grouped = cells(episodes)
-    flown = [episode for group in grouped.values() for episode in group]
-    check_report_seeds(episode.meta["seed"] for episode in flown)
-    rows = summarize(flown)
-    facts = _facts(grouped, rows)
-    text = {
-        "html": _html(grouped, rows, facts, title, command, [_film(Path(video), folder) for video in videos]),
-        "md": _markdown(rows, facts, title, command),
-        "csv": _csv(rows),
-        "json": json.dumps(_finite({"title": title, "command": command, **facts, "rows": rows}), indent=1),
+    check_report_seeds(episode.meta["seed"] for group in grouped.values() for episode in group)
+    flights = score(grouped)
+    rows = summarize_flights(flights)
+    facts, timing = _facts(grouped, rows), _timing(grouped)
+    films = [_film(Path(video), folder) for video in videos]
+    content = {
+        "html": _html(grouped, flights, rows, facts, timing, title, command, films).encode(),
+        "md": markdown(rows, facts, title, command).encode(),
+        "csv": csv_text(rows).encode(),
+        "parquet": parquet(flights),
+        "json": json_text({"title": title, "command": command, **facts, "rows": rows, "timing": timing}).encode(),
     }
-    paths = {kind: folder / f"report.{kind}" for kind in text}
+    paths = {kind: folder / f"report.{kind}" for kind in content}
     for kind, path in paths.items():
-        write_atomically(path, text[kind].encode())
+        write_atomically(path, content[kind])
     return paths
-
-
-def print_table(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
-    """Print the rows of `summarize` as a table, the answer above it."""
-    console = console or Console()
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
-    table.caption = (
-        "Mean over flights [95 % interval]. Error: post-shift RMSE; against frozen: paired difference. "
-        "Recov.: share of what the shift costs that is recovered, and the median time it takes."
-    )
-    table.add_column("")
-    for column in ("Error, cm", "Against frozen, cm", "Recov.", "in s", "Crash", "Worse"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for _, group in groupby(rows, key=itemgetter("scenario")):
-        texts_of_group = [list(_texts(row).values()) for row in group]
-        table.add_row(texts_of_group[0][0], style="bold")
-        for _, controller, *texts in texts_of_group:
-            table.add_row(f"  {controller}", *(text.partition(" (")[0].replace(" of ", "/") for text in texts))
-        table.add_section()
-    console.print(headline(rows), style="bold", highlight=False)
-    console.print(table, highlight=False)
-
-
-def headline(rows: Sequence[dict[str, Any]]) -> str:
-    """Does adapting help here, and does it ever hurt? One sentence, from the rows of `summarize`."""
-    found = verdicts(rows)
-    if not found:
-        return "Only the frozen policy was flown, so there is nothing to compare it with."
-    best = found[0]
-    if not best["shifted"]:
-        return f"No shift was flown; without one, {best['controller']} costs {_cm(best['tax'].estimate, sign=True)} cm."
-    return f"{_helps(best)}; {_hurts(best)}."
-
-
-def _helps(verdict: dict[str, Any]) -> str:
-    helped, flown, adapter = len(verdict["helps"]), len(verdict["shifted"]), verdict["controller"]
-    if not helped:
-        answer = "No" if verdict["hurts"] else "Undecided"
-        return f"{answer}: {adapter} cuts the error after the shift in no shifted scenario with confidence"
-    answer, over = ("Yes", "") if helped == flown else ("In part", " over all of them")
-    where = _count(helped, flown, "shifted scenario")
-    return f"{answer}: {adapter} cuts the error after the shift in {where}, {verdict['reduction']:.1f}-fold on average{over}"
-
-
-def _hurts(verdict: dict[str, Any]) -> str:
-    worse, added = verdict["harmed"], verdict["crashes_added"]
-    crashes = f"crashes {added} flights that frozen survives" if added else "adds no crash"
-    flights = f"makes {worse or 'none'} of {verdict['flights']} flights worse than frozen"
-    if verdict["hurts"]:
-        return f"it {crashes}, {flights} and raises the mean error in {', '.join(verdict['hurts'])}"
-    return f"it {crashes} and {flights}"
-
-
-def _count(some: int, all_of: int, noun: str) -> str:
-    plural = noun + "s" * (all_of != 1)
-    if some == all_of:
-        return f"the one {noun}" if all_of == 1 else f"all {all_of} {plural}"
-    return f"{some} of {all_of} {plural}"
 
 
 def _facts(grouped: Cells, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -156,6 +101,7 @@ def _facts(grouped: Cells, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "headline": headline(rows),
         "environments": distinct("env_id"),
+        "scenarios": {scenario: _flown(group[0]) for (scenario, name), group in grouped.items() if name == BASE},
         "flights": len(flown),
         "training_seeds": distinct("training_seed"),
         "seeds": distinct("seed"),
@@ -168,168 +114,104 @@ def _facts(grouped: Cells, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _flown(episode: Episode) -> dict[str, Any]:
+    """What makes the scenario, less the time of the onset, which a schedule may draw for each seed."""
+    shifts = [{name: value for name, value in shift.items() if name != "onset_s"} for shift in episode.meta["shifts"]]
+    return {"env_id": episode.meta["env_id"], "env_kwargs": episode.meta.get("env_kwargs", {}), "shifts": shifts}
+
+
+def _timing(grouped: Cells) -> list[dict[str, Any]]:
+    """Time for one control step of every cell, µs."""
+    found = []
+    for (scenario, controller), group in grouped.items():
+        p50, p99 = (1e6 * seconds for seconds in metrics.step_time_percentiles(group))
+        found.append({"scenario": scenario, "controller": controller, "step_p50_us": p50, "step_p99_us": p99})
+    return found
+
+
 def _html(
     grouped: Cells,
+    flights: Flights,
     rows: list[dict[str, Any]],
     facts: dict[str, Any],
+    timing: list[dict[str, Any]],
     title: str,
     command: str,
-    films: list[dict[str, str]],
+    films: list[dict[str, Any]],
 ) -> str:
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader(__package__, "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    environment.filters["cm"] = _cm
-    template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
-    texts, strips = map(_texts, rows), charts.interval_strips(rows)
-    table = [{**row, "text": text, "strip": strip} for row, text, strip in zip(rows, texts, strips, strict=True)]
+    environment.filters["cm"] = cm
+    table = [{**row, "text": row_texts(row)} for row in rows]
     controllers = list(dict.fromkeys(row["controller"] for row in rows))
-    return template.render(
+    return environment.get_template("report.html.j2").render(
         title=title,
+        question=QUESTION,
         command=command,
         facts=facts,
         rows=rows,
         scenarios=[list(group) for _, group in groupby(table, key=itemgetter("scenario"))],
         columns=COLUMNS,
-        verdicts=verdicts(rows),
+        ranked=RANKED,
+        ranking=ranking(rows),
         controllers=controllers,
-        adapting=[row["controller"] for row in verdicts(rows)],
-        colours=_colours(controllers),
-        alpha=1 - CONFIDENCE,
+        compared=[name for name in controllers if name != BASE],
+        looks=_looks(controllers),
+        heat=_heat(rows),
+        alpha=ALPHA,
         few=FEW_TRAINING_SEEDS,
-        figures=_figures(rows),
+        figures=further_figures(rows),
         not_a_bound=NOT_A_BOUND,
         over_time=charts.error_over_time(grouped),
-        paired=charts.paired_flights(grouped),
-        profile=charts.error_profile(grouped),
+        recovery=charts.recovery_curves(flights),
+        paired=charts.paired_differences(flights),
+        profile=charts.error_profile(flights),
         charts=charts,
         metrics=metrics,
         resamples=RESAMPLES,
+        timing={name: [line for line in timing if line["controller"] == name] for name in controllers},
         films=films,
     )
 
 
-def _colours(controllers: Sequence[str]) -> dict[str, str]:
-    """The style variable that colours each controller; those that every report knows always keep theirs."""
-    others = [controller for controller in controllers if controller not in KNOWN_COLOURS]
-    return {name: name for name in KNOWN_COLOURS} | {
-        name: f"other-{index % OTHER_COLOURS + 1}" for index, name in enumerate(others)
+def _looks(controllers: Sequence[str]) -> dict[str, str]:
+    """The style class that gives each controller its colour and line; those that every report knows always keep theirs."""
+    others = [controller for controller in controllers if controller not in KNOWN_LOOKS]
+    return {name: f"k-{name}" for name in KNOWN_LOOKS} | {
+        name: f"k-{index % OTHER_LOOKS + 1}" for index, name in enumerate(others)
     }
 
 
-def _film(video: Path, folder: Path) -> dict[str, str]:
-    poster = video.with_suffix(".png")
-
-    def relative(path: Path) -> str:
-        return quote(Path(os.path.relpath(path, folder)).as_posix())
-
-    caption = video.stem.replace("_", " ").replace("-", " ")
-    return {"src": relative(video), "poster": relative(poster) if poster.exists() else "", "caption": caption}
-
-
-def _texts(row: dict[str, Any]) -> dict[str, str]:
-    """A row as people read it, by column."""
-    difference, recovered, worse = "", "", ""
-    if row["difference_cm"] is not None:
-        difference = _interval(row["difference_cm"], row["difference_low_cm"], row["difference_high_cm"], sign=True)
-        recovered = _number(row["recovered_fraction"], 2) if row["shifted"] else ""
-    if row["harmed"] is not None:
-        worse = f"{row['harmed']} of {row['episodes']}"
-    crashes = f"{row['crashes']} of {row['episodes']}"
-    if row["crashes_added"] or row["crashes_removed"]:
-        crashes += f" (+{row['crashes_added']} \u2212{row['crashes_removed']})"
-    error = _interval(row["rmse_cm"], row["rmse_low_cm"], row["rmse_high_cm"])
-    recovery = _number(row["recovery_s"], 2)
-    values = (row["label"], row["controller"], error, difference, recovered, recovery, crashes, worse)
-    return dict(zip(COLUMNS, values, strict=True))
+def _heat(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """By scenario and controller, what a cell of the heat map says of the error as a multiple of the frozen one."""
+    frozen = {row["scenario"]: row["rmse_cm"] for row in rows if row["controller"] == BASE}
+    found = {}
+    for row in rows:
+        if row["controller"] != BASE:
+            ratio = row["rmse_cm"] / frozen[row["scenario"]]
+            sure = row["p_holm"] < ALPHA
+            multiple = f"÷ {_two_digits(1 / ratio)}" if ratio < 1 else f"× {_two_digits(ratio)}"
+            found[row["scenario"], row["controller"]] = {
+                "text": multiple if sure else f"({multiple})",
+                "better": ratio < 1,
+                "strength": min(abs(math.log2(ratio)) / HEAT_FULL, 1.0),
+            }
+    return found
 
 
-def _figures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The columns of the folded table, each with a text for every row; one that no row has a figure for is left out."""
-
-    def share(row: dict[str, Any], estimate: float, low: str, high: str) -> str:
-        return f"{100 * estimate:.0f} [{100 * row[low]:.0f}, {100 * row[high]:.0f}]"
-
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "Interquartile mean, cm": lambda row: _cm(row["rmse_iqm_cm"]),
-        "Worst decile, cm": lambda row: _cm(row["rmse_worst_decile_cm"]),
-        "Peak, cm": lambda row: _cm(row["peak_median_cm"]),
-        "Area of excess error, cm s": lambda row: _number(row["excess_area_cm_s"], 1),
-        "Return": lambda row: _number(row["return"], 1),
-        "Recovered [interval]": lambda row: (
-            "–"
-            if row["recovered_fraction"] is None or math.isnan(row["recovered_fraction"])
-            else f"{row['recovered_fraction']:.2f} [{row['recovered_low']:.2f}, {row['recovered_high']:.2f}]"
-        ),
-        "Recovered, by policy": lambda row: (
-            " · ".join(_number(value, 2) for value in (row["recovered_by_training_seed"] or {}).values()) or "–"
-        ),
-        "Recovered, of its own base": lambda row: (
-            "–" if row["base"] in (None, BASE) else _number(row["base_recovered_fraction"], 2)
-        ),
-        "Lower than frozen, %": lambda row: (
-            "–" if row["improvement"] is None else share(row, row["improvement"], "improvement_low", "improvement_high")
-        ),
-        "p, Holm": lambda row: "–" if row["p_holm"] is None else f"{row['p_holm']:.1g}",
-        "Crashed, %": lambda row: share(row, row["crashes"] / row["episodes"], "crash_low", "crash_high"),
-        "Made worse, %": lambda row: (
-            "–" if row["harmed"] is None else share(row, row["harmed"] / row["episodes"], "harm_low", "harm_high")
-        ),
-        "After-effect, cm": lambda row: _number(row["after_effect_cm"], 2),
-        "Forgetting, cm": lambda row: _number(row["forgetting_cm"], 2),
-        "Second exposure": lambda row: _number(row["second_exposure_ratio"], 2),
-        "Control jerk, 1/s": lambda row: _number(row["jerk_per_s"], 1),
-        "Guard": lambda row: str(row["guard_events"]),
-        "µs, p50 / p99": lambda row: f"{row['step_p50_us']:.0f} / {row['step_p99_us']:.0f}",
-    }
-    texts = {name: [text(row) for row in rows] for name, text in columns.items()}
-    return [(name, column) for name, column in texts.items() if set(column) != {"–"}]
+def _two_digits(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 2 else f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def _number(value: float, digits: int) -> str:
-    if math.isnan(value):
-        return "–"
-    return "never" if math.isinf(value) else f"{value:.{digits}f}".replace("-", "\u2212")
+def _film(video: Path, folder: Path) -> dict[str, Any]:
+    """Where the film lies as seen from the page, its caption, and stills of it as data addresses."""
+    from ..film.stills import stills
 
-
-def _interval(estimate: float, low: float, high: float, sign: bool = False) -> str:
-    bounds = "" if math.isnan(low) else f" [{_cm(low)}, {_cm(high)}]"
-    return _cm(estimate, sign) + bounds
-
-
-def _cm(value: float, sign: bool = False) -> str:
-    digits = 2 if abs(value) < 1 else 1 if abs(value) < 100 else 0
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
-
-
-def _markdown(rows: Sequence[dict[str, Any]], facts: dict[str, Any], title: str, command: str) -> str:
-    lines = [f"# {title}", "", facts["headline"], "", "| " + " | ".join(COLUMNS) + " |", "|---|---" + "|---:" * 6 + "|"]
-    lines += ["| " + " | ".join(_texts(row).values()) + " |" for row in rows]
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    speeds = f"{facts['speed_peak_m_s']:.1f} m/s and {facts['acceleration_peak_m_s2']:.1f} m/s²"
-    lines += [
-        "",
-        f"Mean [95 % interval] over flights. {facts['flights']} flights; the reference peaks at {speeds}.",
-        "",
-    ]
-    if facts["oracles"]:
-        lines += [f"Oracle: fine-tuned on its shift alone ({'; '.join(facts['oracles'])}); {NOT_A_BOUND}.", ""]
-    return "\n".join([*lines, f"Reproduce: `{command}`", "", versions, ""])
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    names = [name for name in rows[0] if not name.endswith(("by_training_seed_cm", "by_training_seed"))]
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _finite(value: Any) -> Any:
-    """The same with None where a number is NaN or infinite, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    link = quote(Path(os.path.relpath(video, folder)).as_posix())
+    pictures = ["data:image/jpeg;base64," + base64.b64encode(still).decode() for still in stills(video)]
+    return {"link": link, "stills": pictures, "caption": video.stem.replace("_", " ").replace("-", " ")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def bootstrap_interval(
     estimate = float(np.mean(of(*(table.mean(axis=1) for table in scores))))
     if scores[0].size < 2 or not np.isfinite(estimate):
         return Interval(estimate, float("nan"), float("nan"))
-    if all(np.ptp(table) <= 1e-9 * np.abs(table).max() for table in scores):
+    left_out = of(*map(_left_out, scores))
+    if np.ptp(left_out) <= 1e-9 * np.abs(left_out).max():
         return Interval(estimate, estimate, estimate)
     if len(scores[0]) == 1:
         low, high = _bca(scores, of, confidence, resamples, seed)
@@ -143,6 +145,20 @@ def performance_profile(values: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
     return np.searchsorted(ordered, np.asarray(thresholds), side="right") / len(ordered)
 
 
+def median_interval(values: ArrayLike, *, confidence: float = CONFIDENCE) -> np.ndarray:
+    """Median of n values along the first axis with its confidence interval: (low, median, high), [3, ...].
+
+    The bounds are order statistics, so that no distribution is assumed (Conover 1999, "Practical nonparametric
+    statistics", 3.2): the k-th smallest and k-th largest value with the largest k for which a Binomial(n, 1/2) is below k
+    with at most half of what may be missed. NaN where there is none: below 6 values at 95 %.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=0)
+    k = int(stats.binom.ppf((1 - confidence) / 2, len(ordered), 0.5))
+    bounds = (ordered[k - 1], ordered[-k]) if k else (np.full(ordered.shape[1:], np.nan),) * 2
+    return np.stack([bounds[0], np.median(ordered, axis=0), bounds[1]])
+
+
+@lru_cache(maxsize=4096)
 def wilson(count: int, total: int, *, confidence: float = CONFIDENCE) -> Interval:
     """Share ``count / total`` with Wilson's score interval (Wilson 1927), which holds for shares of 0 and 1 too.
 
@@ -160,6 +176,12 @@ def _table(values: ArrayLike) -> np.ndarray:
             f"need finite values [training seeds, evaluation seeds], got shape {np.shape(values)}: {values!r}"
         )
     return table
+
+
+def _left_out(table: np.ndarray) -> np.ndarray:
+    """Means [K, n] over all evaluation seeds but one, each left out in turn."""
+    n = table.shape[1]
+    return (table.sum(axis=1, keepdims=True) - table) / (n - 1) if n > 1 else table
 
 
 def _difference(values: ArrayLike, base: ArrayLike) -> np.ndarray:
@@ -191,15 +213,21 @@ def _hierarchical(
     tables: Sequence[np.ndarray], of: Callable[..., np.ndarray], confidence: float, resamples: int, seed: int
 ) -> tuple[float, float]:
     k, n = tables[0].shape
-    rng = np.random.default_rng(seed)
-    # How often each seed is drawn.
-    training = rng.multinomial(k, np.full(k, 1 / k), size=resamples)
-    evaluation = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    each = of(*(evaluation @ table.T / n for table in tables))
+    training, evaluation = _draws(k, n, resamples, seed)
+    # No BLAS, whose sums depend on the number of its threads.
+    each = of(*(np.einsum("rn,kn->rk", evaluation, table) / n for table in tables))
     drawn = (training * each).sum(axis=1) / k
     tail = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.norm.ppf((1 - confidence) / 2))
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=4)
+def _draws(k: int, n: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each resample draws each training seed, [resamples, k], and each evaluation seed, [resamples, n]."""
+    rng = np.random.default_rng(seed)
+    training = rng.multinomial(k, np.full(k, 1 / k), size=resamples)
+    return training, rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
 def _itself(mean: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""From episodes to table rows and verdicts: every controller against the frozen policy, on paired seeds."""
+"""From episodes to scored flights to table rows: every controller against the frozen policy, on paired seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from ..episode import Episode
 from . import metrics
 from .statistics import (
-    CONFIDENCE,
     Interval,
     bootstrap_interval,
     holm,
@@ -29,7 +28,12 @@ NOMINAL, ORACLE, RANDOMISED = "nominal", "oracle", "domain-randomised"
 under shifts that each episode draws. Where no nominal policy is flown, the randomised ones stand for it."""
 CM = 100.0
 
-Cells = dict[tuple[str, str], list[Episode]]
+Key = tuple[str, str]
+"""(scenario, controller)."""
+Cells = dict[Key, list[Episode]]
+Flight = dict[str, Any]
+Flights = dict[Key, list[Flight]]
+"""What every flight of a cell scores, see `score`."""
 
 
 def cells(episodes: Iterable[Episode]) -> Cells:
@@ -99,41 +103,53 @@ def onset_of(episode: Episode, default: float) -> float:
 
 def rmse(group: Sequence[Episode], default_onset: float) -> np.ndarray:
     """Post-shift RMSE of each episode, [N] m."""
-    return _each(metrics.post_shift_rmse, group, default_onset)
+    return np.array([metrics.post_shift_rmse(episode, onset_of(episode, default_onset)) for episode in group])
+
+
+def score(grouped: Cells) -> Flights:
+    """What every flight scores, by cell and in the order of its episodes; errors in cm, times in s.
+
+    Each figure is that of `metrics`; NaN: this flight has none. ``harmed`` compares with the flight of the same pair by
+    the controller's own base, and is None for a base. ``unshifted_rmse_cm`` is what the same controller scores without
+    a shift on the same pair, over the same time.
+    """
+    onset = comparison_onset(grouped)
+    flights = {key: [_flight(key[1], episode, onset) for episode in group] for key, group in grouped.items()}
+    for (scenario, controller), flown in flights.items():
+        base = flown[0]["base"]
+        if base is not None:
+            errors, base_errors = (_column(each, "rmse_cm") / CM for each in (flown, flights[scenario, base]))
+            for flight, harmed in zip(flown, metrics.harmed(errors, base_errors), strict=True):
+                flight["harmed"] = bool(harmed)
+        calm = {pair_key(episode): episode for episode in _unshifted(controller, grouped)}
+        for flight, episode in zip(flown, grouped[scenario, controller], strict=True):
+            if flight["shifted"] and (twin := calm.get(pair_key(episode))) is not None:
+                flight["unshifted_rmse_cm"] = CM * metrics.post_shift_rmse(twin, flight["scored_from_s"])
+    return flights
 
 
 def summarize(episodes: Iterable[Episode]) -> list[dict[str, Any]]:
     """One row for every scenario and controller, in the order the scenarios came, the frozen policy first.
 
-    A pure function of the episodes: their order changes no figure. Errors in cm, times in s or µs, intervals at 95 %;
-    docs/metrics.md defines every column. Columns that compare with the frozen policy are None in its own rows, those
-    that compare with the controller's own base in the rows of a base; NaN is a figure that these flights do not have.
+    A pure function of the episodes: their order changes no figure, and how long the controller took is no part of it.
+    Errors in cm, times in s, intervals at 95 %; docs/metrics.md defines every column. Columns that compare with the
+    frozen policy are None in its own rows, those that compare with the controller's own base in the rows of a base; NaN
+    is a figure that these flights do not have. ``errors_cm`` and ``crashed`` hold every flight, by training seed and in
+    the order of ``seeds``.
 
     Raises:
         ValueError: see `cells`.
     """
-    grouped = cells(episodes)
-    onset = comparison_onset(grouped)
-    rows = [_row(key, grouped, onset) for key in grouped]
+    return summarize_flights(score(cells(episodes)))
+
+
+def summarize_flights(flights: Flights) -> list[dict[str, Any]]:
+    """`summarize`, of flights that are scored already."""
+    rows = [_row(key, flights) for key in flights]
     compared = [row for row in rows if row["p_value"] is not None]
     for row, p in zip(compared, holm([row["p_value"] for row in compared]), strict=True):
         row["p_holm"] = float(p)
     return rows
-
-
-def verdicts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What each adapting controller does over all scenarios, from the rows of `summarize`; the largest reduction first.
-
-    ``helps`` and ``hurts`` name the shifted scenarios whose error is lower, or higher, than that of the frozen policy
-    with a p-value below 5 % after Holm's correction over all rows; ``undecided`` the rest. ``reduction`` is the
-    geometric mean over shifted scenarios of frozen / adapted error, ``recovered`` the mean of the recovered fractions
-    there are (NaN without one). ``tax`` is the paired difference to the own base without a shift (None if that was not
-    flown).
-    """
-    frozen = {row["scenario"]: row for row in rows if row["controller"] == BASE}
-    names = dict.fromkeys(row["controller"] for row in rows if row["harmed"] is not None)
-    found = [_verdict(name, [row for row in rows if row["controller"] == name], frozen) for name in names]
-    return sorted(found, key=lambda verdict: -verdict["reduction"])
 
 
 def _check_pairs(scenario: str, controller: str, group: list[Episode], base: str, base_group: list[Episode]) -> None:
@@ -156,59 +172,88 @@ def _check_pairs(scenario: str, controller: str, group: list[Episode], base: str
         raise ValueError(f"{where}: training seeds {', '.join(flown)} flew different seeds; fly them on the same ones")
 
 
-def _row(key: tuple[str, str], grouped: Cells, onset: float) -> dict[str, Any]:
-    scenario, controller = key
-    group = grouped[key]
-    shifted, policy = bool(group[0].meta["shifts"]), str(group[0].meta.get("policy", NOMINAL))
+def _unshifted(controller: str, grouped: Cells) -> list[Episode]:
+    """Flights of the controller in the scenario without a shift, none if that was not flown."""
+    cells_of = (group for (_, name), group in grouped.items() if name == controller)
+    return next((group for group in cells_of if not group[0].meta["shifts"]), [])
+
+
+def _flight(controller: str, episode: Episode, default_onset: float) -> Flight:
+    meta, onset = episode.meta, onset_of(episode, default_onset)
+    training_seed, seed = pair_key(episode)
+    shifted, policy, base = bool(meta["shifts"]), str(meta.get("policy", NOMINAL)), base_of(episode)
     # An oracle's error before the shift, in a world it was not trained for, is no level to return to.
     levelled = shifted and policy != ORACLE
-    errors = CM * rmse(group, onset)
-    table = _table(errors, group)
-    interval, crashes = bootstrap_interval(table), sum(episode.crashed for episode in group)
-    crash_rate = wilson(crashes, len(group))
-    recoveries = _each(metrics.recovery_time, group, onset) if levelled else np.full(1, np.nan)
-    p50, p99 = metrics.step_time_percentiles(group)
     return {
-        "scenario": scenario,
-        "label": label(group),
+        "scenario": str(meta["scenario"]),
+        "label": label([episode]),
         "shifted": shifted,
         "controller": controller,
-        "adapter": str(group[0].meta["adapter"]),
+        "base": None if controller == base else base,
+        "adapter": str(meta["adapter"]),
         "policy": policy,
-        "episodes": len(group),
+        "training_seed": training_seed,
+        "seed": seed,
+        "scored_from_s": onset,
+        "rmse_cm": CM * metrics.post_shift_rmse(episode, onset),
+        "unshifted_rmse_cm": float("nan"),
+        "pre_rmse_cm": CM * metrics.pre_shift_rmse(episode, onset),
+        "peak_cm": CM * metrics.peak_error(episode, onset),
+        "return": metrics.post_shift_return(episode, onset),
+        "crashed": episode.crashed,
+        "harmed": None,
+        "recovery_s": metrics.recovery_time(episode, onset) if levelled else float("nan"),
+        "excess_area_cm_s": CM * metrics.excess_area(episode, onset) if levelled else float("nan"),
+        "after_effect_cm": CM * metrics.after_effect(episode),
+        "forgetting_cm": CM * metrics.forgetting(episode),
+        "second_exposure_ratio": metrics.second_exposure_ratio(episode),
+        "jerk_per_s": metrics.control_jerk(episode, onset),
+        "guard_events": metrics.guard_interventions(episode),
+        "speed_peak_m_s": float(metrics.reference_speed(episode).max(initial=0.0)),
+        "acceleration_peak_m_s2": float(metrics.reference_acceleration(episode).max(initial=0.0)),
+    }
+
+
+def _row(key: Key, flights: Flights) -> dict[str, Any]:
+    flown = flights[key]
+    errors, crashed = _table(flown, "rmse_cm"), _table(flown, "crashed")
+    interval, crash_rate = bootstrap_interval(errors), wilson(int(crashed.sum()), crashed.size)
+    recoveries = _column(flown, "recovery_s")
+    return {
+        **{name: flown[0][name] for name in ("scenario", "label", "shifted", "controller", "adapter", "policy")},
+        "episodes": len(flown),
         "rmse_cm": interval.estimate,
         "rmse_low_cm": interval.low,
         "rmse_high_cm": interval.high,
         "rmse_median_cm": float(np.median(errors)),
         "rmse_iqm_cm": interquartile_mean(errors),
         "rmse_worst_decile_cm": worst_decile(errors),
-        "rmse_by_training_seed_cm": dict(zip(training_seeds(group), table.mean(axis=1).tolist(), strict=True)),
-        "pre_rmse_cm": CM * _mean(_each(metrics.pre_shift_rmse, group, onset)),
-        "peak_median_cm": CM * float(np.median(_each(metrics.peak_error, group, onset))),
-        "return": float(_each(metrics.post_shift_return, group, onset).mean()),
-        "crashes": crashes,
+        "rmse_by_training_seed_cm": _by_training_seed(flown, errors.mean(axis=1)),
+        "pre_rmse_cm": _mean(_column(flown, "pre_rmse_cm")),
+        "peak_median_cm": float(np.median(_column(flown, "peak_cm"))),
+        "return": float(_column(flown, "return").mean()),
+        "crashes": int(crashed.sum()),
         "crash_low": crash_rate.low,
         "crash_high": crash_rate.high,
         "recovery_s": _median(recoveries),
         "recovered": int(np.isfinite(recoveries).sum()),
-        "excess_area_cm_s": CM * _mean(_each(metrics.excess_area, group, onset)) if levelled else float("nan"),
-        "after_effect_cm": CM * _mean([metrics.after_effect(episode) for episode in group]),
-        "forgetting_cm": CM * _mean([metrics.forgetting(episode) for episode in group]),
-        "second_exposure_ratio": _median([metrics.second_exposure_ratio(episode) for episode in group]),
-        **_against_frozen(key, grouped, onset),
-        **_against_own_base(key, grouped, onset),
-        "jerk_per_s": _mean(_each(metrics.control_jerk, group, onset)),
-        "guard_events": sum(map(metrics.guard_interventions, group)),
-        "speed_peak_m_s": max(float(metrics.reference_speed(episode).max(initial=0.0)) for episode in group),
-        "acceleration_peak_m_s2": max(
-            float(metrics.reference_acceleration(episode).max(initial=0.0)) for episode in group
-        ),
-        "step_p50_us": 1e6 * p50,
-        "step_p99_us": 1e6 * p99,
+        "excess_area_cm_s": _mean(_column(flown, "excess_area_cm_s")),
+        "after_effect_cm": _mean(_column(flown, "after_effect_cm")),
+        "forgetting_cm": _mean(_column(flown, "forgetting_cm")),
+        "second_exposure_ratio": _median(_column(flown, "second_exposure_ratio")),
+        **_against_frozen(key, flights),
+        **_against_own_base(key, flights),
+        "jerk_per_s": _mean(_column(flown, "jerk_per_s")),
+        "guard_events": sum(flight["guard_events"] for flight in flown),
+        "speed_peak_m_s": max(flight["speed_peak_m_s"] for flight in flown),
+        "acceleration_peak_m_s2": max(flight["acceleration_peak_m_s2"] for flight in flown),
+        "seeds": list(dict.fromkeys(flight["seed"] for flight in flown)),
+        "errors_cm": _by_training_seed(flown, errors),
+        "crashed": _by_training_seed(flown, crashed),
     }
 
 
-def _against_frozen(key: tuple[str, str], grouped: Cells, onset: float) -> dict[str, Any]:
+def _against_frozen(key: Key, flights: Flights) -> dict[str, Any]:
     """How a controller compares with the nominal frozen policy of the same training seeds."""
     names = (
         *("difference_cm", "difference_low_cm", "difference_high_cm", "p_value", "p_holm"),
@@ -218,11 +263,11 @@ def _against_frozen(key: tuple[str, str], grouped: Cells, onset: float) -> dict[
     scenario, controller = key
     if controller == BASE:
         return dict.fromkeys(names)
-    group, base = grouped[key], grouped[scenario, BASE]
-    table, base_table = (_table(rmse(flown, onset), flown) for flown in (group, base))
-    difference, better = paired_difference(CM * table, CM * base_table), improvement(table, base_table)
-    p = paired_p_value(table, base_table)
-    recovered, by_seed = _recovered(key, (scenario, BASE), grouped, onset)
+    flown, base = flights[key], flights[scenario, BASE]
+    errors, base_errors = (_table(each, "rmse_cm") for each in (flown, base))
+    difference, better = paired_difference(errors, base_errors), improvement(errors, base_errors)
+    p = paired_p_value(errors, base_errors)
+    recovered, by_seed = _recovered(flown, base)
     values = (
         *(difference.estimate, difference.low, difference.high, p, p),
         *(better.estimate, better.low, better.high),
@@ -231,95 +276,60 @@ def _against_frozen(key: tuple[str, str], grouped: Cells, onset: float) -> dict[
     return dict(zip(names, values, strict=True))
 
 
-def _against_own_base(key: tuple[str, str], grouped: Cells, onset: float) -> dict[str, Any]:
+def _against_own_base(key: Key, flights: Flights) -> dict[str, Any]:
     """What adapting adds to the policy under it: harm, crashes, and the figures of `_against_frozen` that are not the same."""
     names = (
         *("base", "base_difference_cm", "base_difference_low_cm", "base_difference_high_cm"),
         *("base_recovered_fraction", "harmed", "harm_low", "harm_high", "crashes_added", "crashes_removed"),
     )
-    scenario, controller = key
-    group = grouped[key]
-    base_name = base_of(group[0])
-    if controller == base_name:
+    flown = flights[key]
+    if flown[0]["base"] is None:
         return dict.fromkeys(names)
-    base = grouped[scenario, base_name]
-    errors, base_errors = rmse(group, onset), rmse(base, onset)
-    difference = paired_difference(_table(CM * errors, group), _table(CM * base_errors, base))
-    recovered, _ = _recovered(key, (scenario, base_name), grouped, onset)
-    crashed, base_crashed = (np.array([episode.crashed for episode in flown]) for flown in (group, base))
-    harmed = int(metrics.harmed(errors, base_errors).sum())
-    share = wilson(harmed, len(group))
+    base = flights[key[0], flown[0]["base"]]
+    difference = paired_difference(_table(flown, "rmse_cm"), _table(base, "rmse_cm"))
+    recovered, _ = _recovered(flown, base)
+    crashed, base_crashed = (np.array([flight["crashed"] for flight in each]) for each in (flown, base))
+    harmed = sum(flight["harmed"] for flight in flown)
+    share = wilson(harmed, len(flown))
     values = (
-        *(base_name, difference.estimate, difference.low, difference.high),
+        *(flown[0]["base"], difference.estimate, difference.low, difference.high),
         *(recovered.estimate, harmed, share.low, share.high),
         *(int((crashed & ~base_crashed).sum()), int((base_crashed & ~crashed).sum())),
     )
     return dict(zip(names, values, strict=True))
 
 
-def _recovered(
-    key: tuple[str, str], base_key: tuple[str, str], grouped: Cells, onset: float
-) -> tuple[Interval, dict[str, float]]:
+def _recovered(flown: list[Flight], base: list[Flight]) -> tuple[Interval, dict[str, float]]:
     """Recovered fraction with its interval, and that of each training seed; NaN where it is not given.
 
     The mean over training seeds is given only if each of them has one: where the shift costs some policies little, those
     left over are no fair sample.
     """
-    group, base = grouped[key], grouped[base_key]
     nothing = Interval(float("nan"), float("nan"), float("nan"))
-    unshifted = next(
-        (flown for (_, name), flown in grouped.items() if name == base_key[1] and not flown[0].meta["shifts"]), None
-    )
-    if unshifted is None or not group[0].meta["shifts"]:
+    reference = _table(base, "unshifted_rmse_cm")
+    if np.isnan(reference).any():
         return nothing, {}
-    if [pair_key(episode) for episode in unshifted] != [pair_key(episode) for episode in base]:
-        return nothing, {}
-    # The unshifted flight is scored over the same time as the shifted one of its seed.
-    pairs = zip(unshifted, base, strict=True)
-    reference = [metrics.post_shift_rmse(calm, onset_of(episode, onset)) for calm, episode in pairs]
-    tables = [_table(values, base) for values in (rmse(base, onset), rmse(group, onset), np.array(reference))]
+    tables = [table / CM for table in (_table(base, "rmse_cm"), _table(flown, "rmse_cm"), reference)]
     each = metrics.recovered_fraction(*(table.mean(axis=1) for table in tables))
-    by_seed = dict(zip(training_seeds(group), each.tolist(), strict=True))
+    by_seed = _by_training_seed(flown, each)
     if not np.isfinite(each).all():
         return nothing, by_seed
     return bootstrap_interval(*tables, of=partial(metrics.recovered_fraction, least_gap=-np.inf)), by_seed
 
 
-def _verdict(controller: str, rows: list[dict[str, Any]], frozen: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    shifted = [row for row in rows if row["shifted"]]
-    ratios = [frozen[row["scenario"]]["rmse_cm"] / row["rmse_cm"] for row in shifted]
-    significant = [row for row in shifted if row["p_holm"] < 1 - CONFIDENCE]
-    helps = [row["scenario"] for row in significant if row["difference_cm"] < 0]
-    hurts = [row["scenario"] for row in significant if row["difference_cm"] > 0]
-    differences = ("base_difference_cm", "base_difference_low_cm", "base_difference_high_cm")
-    taxes = [Interval(*(row[name] for name in differences)) for row in rows if not row["shifted"]]
-    return {
-        "controller": controller,
-        "shifted": [row["scenario"] for row in shifted],
-        "helps": helps,
-        "hurts": hurts,
-        "undecided": [row["scenario"] for row in shifted if row["scenario"] not in helps + hurts],
-        "reduction": float(np.exp(np.mean(np.log(ratios)))) if ratios else 1.0,
-        "recovered": _mean([row["recovered_fraction"] for row in shifted]),
-        "flights": sum(row["episodes"] for row in rows),
-        "harmed": sum(row["harmed"] for row in rows),
-        "crashes_added": sum(row["crashes_added"] for row in rows),
-        "crashes_removed": sum(row["crashes_removed"] for row in rows),
-        "tax": taxes[0] if taxes else None,
-        "guard_events": sum(row["guard_events"] for row in rows),
-        "step_p50_us": float(np.median([row["step_p50_us"] for row in rows])),
-        "step_p99_us": max(row["step_p99_us"] for row in rows),
-    }
+def _column(flown: Sequence[Flight], name: str) -> np.ndarray:
+    return np.array([flight[name] for flight in flown], dtype=np.float64)
 
 
-def _each(metric: Callable[[Episode, float], float], group: Sequence[Episode], default_onset: float) -> np.ndarray:
-    """A metric of each episode from its onset on, [N]."""
-    return np.array([metric(episode, onset_of(episode, default_onset)) for episode in group])
+def _table(flown: Sequence[Flight], name: str) -> np.ndarray:
+    """One figure of a cell's flights by training seed and evaluation seed, [K, n]."""
+    values = np.array([flight[name] for flight in flown])
+    return values.reshape(len({flight["training_seed"] for flight in flown}), -1)
 
 
-def _table(values: np.ndarray, group: Sequence[Episode]) -> np.ndarray:
-    """Values [N] of a cell's episodes by training seed and evaluation seed, [K, n]."""
-    return np.reshape(values, (len(training_seeds(group)), -1))
+def _by_training_seed(flown: Sequence[Flight], values: np.ndarray) -> dict[str, Any]:
+    seeds = dict.fromkeys(flight["training_seed"] for flight in flown)
+    return dict(zip(seeds, values.tolist(), strict=True))
 
 
 def _known(values: Any) -> np.ndarray:

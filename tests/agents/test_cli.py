@@ -51,7 +51,7 @@ finally:
 """
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert "imported: set()" in answer.stdout
-    for command in ("train", "import", "evaluate", "oracle", "render", "neurons", "watch", "demo", "doctor"):
+    for command in ("train", "import", "evaluate", "compare", "oracle", "render", "neurons", "watch", "demo", "doctor"):
         assert command in answer.stdout
 
 
@@ -72,7 +72,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (("oracle", "reference", "--shift", "meteor"), "payload, push,"),
         (("import", "absent.zip"), "absent.zip"),
         (("evaluate", "absent"), "reference"),
-        (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, l1, observer, drone, history, auto"),
+        (("evaluate", "reference", "--adapter", "magic"), "frozen, integral, l1, observer, drone, car, history, auto"),
         (("evaluate", "reference", "--shift", "meteor"), "payload, push,"),
         (("evaluate", "reference", "--shift", "wind:colour=1"), "speed"),
         (("evaluate", "reference", "--shift", "wind:8"), "wind:speed=8"),
@@ -82,6 +82,9 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (("evaluate", "reference", "--suite", "drone-cure"), "drone-core"),
         (("evaluate", "reference", "--suite", "drone-core", "--shift", "wind"), "not both"),
         (("evaluate", "reference", "--suite", "car-core"), "CarTrack"),
+        (("evaluate", "reference", "--peer", "model.zip"), "RecurrentPPO=model.zip"),
+        (("evaluate", "reference", "--peer", "DQN=model.zip"), "DDPG, RecurrentPPO"),
+        (("evaluate", "reference", "--peer", "PPO=absent.zip"), "absent.zip"),
         (("render", "absent.npz"), "absent.npz"),
         (("render",), "--run"),
         (("render", "--run", "reference", "--scenario", "meteor"), "payload, push,"),
@@ -215,6 +218,8 @@ def test_evaluate_flies_frozen_and_no_shift_on_the_same_seeds(
         "2",
         "--episodes",
         "2",
+        "--jobs",
+        "1",
         "--out",
         tmp_path,
     )
@@ -233,6 +238,32 @@ def test_evaluate_flies_frozen_and_no_shift_on_the_same_seeds(
     for episode in episodes:
         seeds[episode.meta["adapter"], episode.meta["scenario"]].add(episode.meta["seed"])
     assert len({frozenset(each) for each in seeds.values()}) == 1
+
+
+def test_two_evaluations_are_compared(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ("--shift", "wind", "--adapter", "frozen", "--seeds", "2", "--jobs", "1", "--at", "3", "--no-keep-episodes")
+    assert run_cli(capsys, "evaluate", "reference", *words, "--out", tmp_path / "a")[0] == 0
+    assert [path.name for path in (tmp_path / "a").iterdir() if path.is_dir()] == []
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    code, output, _ = run_cli(capsys, "compare", tmp_path / "a", tmp_path / "a")
+    assert code == 0 and output.startswith("Of 2 rows 0 became worse")
+    report["rows"].pop()
+    (tmp_path / "b.json").write_text(json.dumps(report))
+    code, output, _ = run_cli(capsys, "compare", tmp_path / "a", tmp_path / "b.json")
+    assert code == 2 and "wind 8 m/s, frozen: the second report did not fly it" in output
+    code, _, errors = run_cli(capsys, "compare", tmp_path / "a", tmp_path / "absent")
+    assert code == 2 and errors.startswith("error: there is no report at") and errors.count("\n") == 1
+
+
+def test_an_interrupted_evaluation_says_what_is_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(job: object, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("undrift.agents.evaluation.jobs.Job.save", interrupt)
+    code, _, errors = run_cli(capsys, "evaluate", "reference", "--jobs", "1", "--out", tmp_path / "out")
+    assert code == 130 and "stopped; 0 of 12 jobs are done and kept in" in errors.replace("\n", " ")
 
 
 def test_what_train_writes_can_be_flown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -296,7 +327,18 @@ def test_a_suite_is_flown_by_name(
     )
     suite = {"name": "mine", "description": "one breeze", "scenarios": [breeze.to_dict()]}
     (tmp_path / "mine.json").write_text(json.dumps(suite))
-    words = ("--suite", tmp_path / "mine.json", "--adapter", "frozen", "--episodes", "2", "--out", tmp_path / "out")
+    words = (
+        "--suite",
+        tmp_path / "mine.json",
+        "--adapter",
+        "frozen",
+        "--episodes",
+        "2",
+        "--out",
+        tmp_path / "out",
+        "--jobs",
+        "1",
+    )
     assert run_cli(capsys, "evaluate", "reference", *words)[0] == 0
     assert {row.name for row in (tmp_path / "out" / "episodes").iterdir()} == {"breeze", "no-shift"}
 

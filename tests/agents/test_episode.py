@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from undrift.agents.episode import ARRAYS, OPTIONAL, Episode, machine, versions
+from undrift.agents.episode import ARRAYS, DRAWN, OPTIONAL, Episode, machine, versions
 
 
 def fields(steps: int = 50, planned: int = 50, **meta: Any) -> dict[str, Any]:
@@ -71,6 +71,14 @@ def test_actions_keep_double_precision_so_that_they_replay_exactly(tmp_path: Pat
     given = fields()
     loaded = Episode.load(Episode(**given).save(tmp_path / "episode.npz"))
     assert np.array_equal(loaded.action, given["action"])
+
+
+def test_an_episode_can_be_read_without_what_only_pictures_need(tmp_path: Path) -> None:
+    whole = Episode(**fields())
+    light = Episode.load(whole.save(tmp_path / "episode.npz"), drawn=False)
+    assert light.scene == {} and {name: getattr(light, name).shape for name in DRAWN} == dict.fromkeys(DRAWN, (50, 0))
+    for name in set(ARRAYS) - set(DRAWN):
+        np.testing.assert_array_equal(getattr(light, name), getattr(whole, name))
 
 
 def test_numpy_facts_are_stored_as_plain_json(tmp_path: Path) -> None:

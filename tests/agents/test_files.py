@@ -2,7 +2,7 @@
 
 import pytest
 
-from undrift.agents.files import replace_folder, write_atomically
+from undrift.agents.files import replace_folder, slug, write_atomically
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
@@ -35,3 +35,16 @@ def test_a_folder_of_something_else_is_never_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match=r"holds no report\.html"), replace_folder(tmp_path, mark="report.html"):
         pass
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("payload +60%", "payload-plus60"),
+        ("all motors -40%", "all-motors-minus40"),
+        ("wind 8 m/s", "wind-8-m-s"),
+        ("../..", "scenario"),
+    ],
+)
+def test_a_scenarios_name_becomes_a_safe_part_of_a_path(name, expected):
+    assert slug(name) == expected

@@ -137,6 +137,16 @@ def test_the_randomised_recipes_build_their_environments(name):
     assert np.isfinite(env.step(np.zeros((4, len(env.batch.action_names))))[0]).all()
 
 
+def test_the_governed_recipe_shifts_in_mid_episode_and_lowers_the_speed_of_some():
+    env = dataclasses.replace(Recipe.load("CarTrackGoverned"), n_envs=32).env(seed=0)
+    env.reset()
+    onsets = env.batch.drift.onsets()
+    assert len(np.unique(onsets)) == onsets.size and (onsets.min(axis=1) < 14.0).all()
+    for _ in range(50):
+        env.step(np.zeros((32, 2)))
+    assert 0.0 < (env.batch.speed_scale < 0.99).mean() < 0.5
+
+
 def test_a_recipe_with_an_unknown_shift_is_refused_before_anything_is_written(tmp_path):
     recipe = dataclasses.replace(small_recipe(), randomised=[{"name": "storm"}])
     with pytest.raises(ValueError, match="unknown shift 'storm'"):

@@ -91,6 +91,15 @@ def make_flight(
     )
 
 
+def make_steady(adapter: str, after: list[float], onset_s: float | None = 5.0, **meta: Any) -> list[Episode]:
+    """Flights with an error of 1/64 m before the onset and a given one after it, on seeds that count up."""
+    before = np.full(250, 1 / 64)
+    return [
+        make_episode(np.append(before, np.full(250, error)), onset_s, adapter=adapter, seed=10_000 + index, **meta)
+        for index, error in enumerate(after)
+    ]
+
+
 @pytest.fixture(name="make_episode", scope="session")
 def _make_episode() -> Callable[..., Episode]:
     return make_episode
@@ -99,3 +108,20 @@ def _make_episode() -> Callable[..., Episode]:
 @pytest.fixture(name="make_flight", scope="session")
 def _make_flight() -> Callable[..., Episode]:
     return make_flight
+
+
+@pytest.fixture(name="make_steady", scope="session")
+def _make_steady() -> Callable[..., list[Episode]]:
+    return make_steady
+
+
+@pytest.fixture(scope="session")
+def flown() -> list[Episode]:
+    """Two shifts and none, two adapters, two training seeds; the frozen policy crashes now and then in wind."""
+    return [
+        make_flight(scenario, adapter, 10_000 + seed, training_seed, crash_share=0.2 * (scenario == "wind 8 m/s"))
+        for scenario in ("no shift", "payload +60 %", "wind 8 m/s")
+        for adapter in ("frozen", "integral", "observer")
+        for training_seed in (0, 1)
+        for seed in range(8)
+    ]

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from undrift.agents import Episode, Run, evaluate, summarize
-from undrift.agents.evaluation.evaluate import check, slug
+from undrift.agents.evaluation.evaluate import plan
 from undrift.envs import Abrupt, Payload, Scenario
 
 RUN = Run.reference()
@@ -21,16 +21,26 @@ SCENARIOS = [
 def test_evaluate_flies_every_cell_on_paired_seeds_and_reports(tmp_path):
     told = []
     out = tmp_path / "evaluation"
-    episodes = evaluate(
-        [RUN], ["frozen", "integral"], SCENARIOS, SEEDS, out, progress=lambda done, total: told.append(done / total)
-    )
+    episodes = evaluate([RUN], ["frozen", "integral"], SCENARIOS, SEEDS, out, progress=lambda *at: told.append(at))
     assert len(episodes) == 2 * 2 * 3
     saved = sorted((out / "episodes").rglob("*.npz"))
     assert len(saved) == 12
     assert {Episode.load(path).meta["adapter"] for path in saved} == {"frozen", "integral"}
-    assert told == sorted(told) and told[-1] == 1.0
+    assert told[1] == (1, 4, "no shift, integral, reference") and told[-1] == (4, 4, "")
     assert "<html" in (out / "report.html").read_text()
-    assert json.loads((out / "report.json").read_text())
+    assert json.loads((out / "report.json").read_text())["flights"] == 12
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation"]
+
+
+def test_what_only_pictures_need_stays_on_disk_and_only_if_wanted(tmp_path):
+    (episode,) = evaluate([RUN], ["frozen"], SCENARIOS[1:], SEEDS[:1], tmp_path / "kept")
+    (saved,) = (tmp_path / "kept" / "episodes").rglob("*.npz")
+    assert saved.relative_to(tmp_path).as_posix() == "kept/episodes/payload-plus60/frozen/reference/10000.npz"
+    assert episode.qpos.shape == (75, 0) and Episode.load(saved).qpos.shape == (75, 7)
+    evaluate([RUN], ["frozen"], SCENARIOS[1:], SEEDS[:1], tmp_path / "report", keep_episodes=False)
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "report"]
+    assert not list((tmp_path / "report").rglob("*.npz"))
 
 
 def test_a_second_evaluation_gives_the_same_episodes(tmp_path):
@@ -46,7 +56,9 @@ def test_an_unknown_adapter_is_refused_before_anything_flies_or_is_written(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-RANDOMISED = dataclasses.replace(RUN, config=RUN.config | {"kind": "domain-randomised"})
+RANDOMISED = dataclasses.replace(
+    RUN, folder=RUN.folder.with_name("randomised"), config=RUN.config | {"kind": "domain-randomised"}
+)
 
 
 def test_a_randomised_run_flown_alone_is_its_own_base(tmp_path):
@@ -59,10 +71,14 @@ def test_a_randomised_run_flown_alone_is_its_own_base(tmp_path):
 
 
 def test_a_run_trained_with_an_adapter_flown_alone_is_its_own_base():
-    with_adapter = dataclasses.replace(RUN, config=RUN.config | {"kind": "trained with auto"})
-    assert check([with_adapter], ["frozen"], SCENARIOS) == "trained with auto"
-    assert check([with_adapter, RANDOMISED], ["frozen"], SCENARIOS) == "domain-randomised"
-    assert check([with_adapter, RANDOMISED, RUN], ["frozen"], SCENARIOS) == "nominal"
+    def policies(*entrants):
+        return [job.policy for job in plan(entrants, ["frozen"], SCENARIOS[:1], SEEDS)]
+
+    config = RUN.config | {"kind": "trained with auto"}
+    with_adapter = dataclasses.replace(RUN, folder=RUN.folder.with_name("with-auto"), config=config)
+    assert policies(with_adapter) == ["nominal"]
+    assert policies(with_adapter, RANDOMISED) == ["trained with auto", "nominal"]
+    assert policies(with_adapter, RANDOMISED, RUN) == ["trained with auto", "domain-randomised", "nominal"]
 
 
 def test_beside_a_nominal_run_of_its_seed_a_randomised_one_is_compared_with_that(tmp_path):
@@ -85,20 +101,17 @@ def test_seeds_that_are_not_for_reports_are_refused_before_anything_flies_or_is_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_scenarios_of_the_same_name_are_refused_before_anything_flies(tmp_path):
+def test_what_would_overwrite_the_episodes_of_another_is_refused_before_anything_flies(tmp_path):
+    again = dataclasses.replace(SCENARIOS[0], name="no-shift")
     with pytest.raises(ValueError, match="two scenarios are called 'no shift'"):
-        evaluate([RUN], ["frozen"], [SCENARIOS[0], SCENARIOS[0]], SEEDS[:2], tmp_path / "out")
+        evaluate([RUN], ["frozen"], [SCENARIOS[0], again], SEEDS[:2], tmp_path / "out")
+    namesake = dataclasses.replace(RANDOMISED, folder=RUN.folder.parent / "elsewhere" / RUN.name)
+    with pytest.raises(ValueError, match="two policies are called 'reference'"):
+        evaluate([RUN, namesake], ["frozen"], SCENARIOS, SEEDS[:2], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("payload +60%", "payload-plus60"),
-        ("all motors -40%", "all-motors-minus40"),
-        ("wind 8 m/s", "wind-8-m-s"),
-        ("../..", "scenario"),
-    ],
-)
-def test_a_scenarios_name_becomes_a_safe_part_of_a_path(name, expected):
-    assert slug(name) == expected
+def test_an_existing_folder_of_something_else_is_refused_before_anything_flies(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="choose another folder"):
+        evaluate([RUN], ["frozen"], SCENARIOS, SEEDS[:2], tmp_path, progress=lambda *_: pytest.fail("flown"))

@@ -19,6 +19,7 @@ from undrift.agents.evaluation.statistics import (
     holm,
     improvement,
     interquartile_mean,
+    median_interval,
     paired_difference,
     paired_p_value,
     performance_profile,
@@ -234,3 +235,22 @@ def test_wilson_is_its_closed_form(total: int, share: float) -> None:
 def test_no_crash_in_twenty_flights_still_leaves_doubt() -> None:
     found = wilson(0, 20)
     assert found.low == 0 and 0.15 < found.high < 0.17
+
+
+@pytest.mark.parametrize("n", [6, 7, 20, 61])
+def test_the_interval_of_a_median_is_that_of_the_quantile_test(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=(n, 3))
+    for column, found in zip(values.T, median_interval(values).T, strict=True):
+        expected = stats.quantile_test(column, p=0.5).confidence_interval(0.95)
+        assert found.tolist() == [expected.low, np.median(column), expected.high]
+
+
+def test_five_values_have_a_median_but_no_interval() -> None:
+    assert np.array_equal(median_interval([3.0, 1.0, 2.0, 5.0, 4.0]), [np.nan, 3.0, np.nan], equal_nan=True)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_what_no_seed_can_change_has_an_interval_of_no_width(k: int) -> None:
+    scores = np.random.default_rng(k).uniform(1, 2, (k, 8))
+    found = bootstrap_interval(scores, 2 * scores, of=lambda one, two: two / one)
+    assert (found.low, found.high) == (found.estimate, found.estimate) and found.estimate == pytest.approx(2)
