@@ -152,6 +152,10 @@ def evaluate(
     keep_episodes: Annotated[
         bool, typer.Option(help="Keep every episode beside the report, about 0.25 MB each, to be drawn.")
     ] = True,
+    film: Annotated[
+        list[str] | None,
+        typer.Option(help="Scenario to film for the report, frozen beside the last adapter; repeat for more."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the episodes and the report.")] = Path("runs/evaluation"),
 ) -> None:
     """Fly runs with each adapter under each shift on the same seeds, and report; frozen and no shift always take part.
@@ -161,7 +165,7 @@ def evaluate(
     from ..envs import load_suite, one_by_one
     from .console import compile_ahead, progress
     from .episode import usable_cores
-    from .evaluation.evaluate import EPISODES, plan
+    from .evaluation.evaluate import EPISODES, filmed_jobs, plan
     from .evaluation.evaluate import evaluate as fly
     from .evaluation.seeds import check_report_seeds
     from .evaluation.summary import summarize
@@ -179,13 +183,24 @@ def evaluate(
         scenarios = list(load_suite(suite).scenarios)
     entrants: list[Entrant] = [*loaded, *_peers(peer or [], loaded)]
     flown = range(seed, seed + seeds)
-    plan(entrants, adapters, scenarios, flown)  # what is wrong is told before the progress bar
+    planned = plan(entrants, adapters, scenarios, flown)  # what is wrong is told before the progress bar
+    for name in film or []:
+        filmed_jobs(planned, name)
     compile_ahead(*{cell for run in loaded for cell in run.cells})
     command, processes = shlex.join(["undrift", *sys.argv[1:]]), jobs or usable_cores()
     try:
         with progress("flying") as tell:
             episodes = fly(
-                entrants, adapters, scenarios, flown, out, tell, command, jobs=processes, keep_episodes=keep_episodes
+                entrants,
+                adapters,
+                scenarios,
+                flown,
+                out,
+                tell,
+                command,
+                jobs=processes,
+                keep_episodes=keep_episodes,
+                films=film or [],
             )
     except KeyboardInterrupt as stopped:
         typer.echo("; ".join(["stopped", *getattr(stopped, "__notes__", ())]), err=True)

@@ -14,6 +14,7 @@ from ...envs.registry import own_id
 from ...envs.shifts import shift_to_dict
 from ..episode import Episode
 from ..files import check_replaceable, replace_folder, slug
+from ..film import render_pair
 from ..run import Run
 from .jobs import Entrant, Job, Progress, place, save_all, unfinished
 from .report import write_report
@@ -36,6 +37,7 @@ def evaluate(
     *,
     jobs: int = 1,
     keep_episodes: bool = True,
+    films: Sequence[str] = (),
 ) -> list[Episode]:
     """Fly every policy with every adapter in every scenario on the same seeds, and write episodes and report into `out`.
 
@@ -55,23 +57,31 @@ def evaluate(
         jobs: how many processes fly at a time. More than one import the calling script, which has to keep what it runs
             under `if __name__ == "__main__"`.
         keep_episodes: leave every episode in `out`, 0.2 to 0.3 MB each, for pictures; without, the report alone.
+        films: scenarios to film for the report: the first policy on the first seed, frozen beside the last of the adapters.
 
     Returns:
         The episodes, without what only pictures need (`Episode.load(..., drawn=False)`).
 
     Raises:
         FileExistsError: `out` holds something other than an earlier evaluation.
-        ValueError: a seed is not one of reports; another evaluation into `out` is under way; or as `plan`.
+        FilmUnavailable: this machine cannot draw; what was flown is kept as after any interruption.
+        ValueError: a seed is not one of reports; another evaluation into `out` is under way; a film cannot be made; or as
+            `plan`.
     """
     check_report_seeds(seeds)
     check_replaceable(out, _MARK)
     planned = plan(entrants, adapters, scenarios, seeds)
+    filmed = {name: filmed_jobs(planned, name) for name in films}
     with unfinished(out) as folder:
         parts = save_all(planned, folder, jobs, progress)
         paths = [part / name for job, part in zip(planned, parts, strict=True) for name in job.files]
         episodes = [Episode.load(path, drawn=False) for path in paths]
         with replace_folder(out, _MARK) as partial:
-            write_report(episodes, partial, "How the controller holds under shift", command)
+            videos = []
+            for name, pair in filmed.items():
+                frozen, adapting = (Episode.load(parts[i] / planned[i].files[0]) for i in pair)
+                videos.append(render_pair(frozen, adapting, partial / f"{slug(name)}.mp4"))
+            write_report(episodes, partial, "How the controller holds under shift", command, videos)
             for job, part in zip(planned, parts, strict=True):
                 if keep_episodes:
                     target = partial / EPISODES / job.place
@@ -134,6 +144,24 @@ def plan(
         for entrant in entrants
         if (name == BASE or _adapts(entrant)) and _meets(entrant, scenario)
     ]
+
+
+def filmed_jobs(planned: Sequence[Job], scenario: str) -> tuple[int, int]:
+    """Which of the planned jobs a film of the scenario shows: the first policy frozen, and under the last adapter.
+
+    Raises:
+        ValueError: the scenario is not flown, or the policy only frozen.
+    """
+    of_first = [i for i, job in enumerate(planned) if job.entrant is planned[0].entrant]
+    flown = [i for i in of_first if planned[i].scenario.name == scenario]
+    if not flown:
+        names = dict.fromkeys(job.scenario.name for job in planned)
+        raise ValueError(f"no scenario {scenario!r} is flown, so none can be filmed; flown are: {', '.join(names)}.")
+    frozen = [i for i in flown if planned[i].adapter == BASE]
+    adapting = [i for i in flown if planned[i].adapter != BASE]
+    if not (frozen and adapting):
+        raise ValueError(f"a film of {scenario!r} shows {BASE} beside an adapter: fly both.")
+    return frozen[0], adapting[-1]
 
 
 def _adapts(entrant: Entrant) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import imageio.v3
 import pytest
 
 from undrift.agents import Episode, Run, evaluate, summarize
@@ -41,6 +42,25 @@ def test_what_only_pictures_need_stays_on_disk_and_only_if_wanted(tmp_path):
     assert (tmp_path / "report" / "report.html").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "report"]
     assert not list((tmp_path / "report").rglob("*.npz"))
+
+
+def test_a_film_of_a_scenario_lies_beside_the_report_and_opens_from_a_strip(tmp_path):
+    evaluate(
+        [RUN], ["frozen", "auto"], SCENARIOS, SEEDS[:1], tmp_path / "out", keep_episodes=False, films=["payload +60%"]
+    )
+    frames = imageio.v3.improps(tmp_path / "out" / "payload-plus60.mp4", plugin="FFMPEG")
+    assert frames.shape[-1] == 3
+    assert 'href="payload-plus60.mp4"' in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("adapters", "scenario", "message"),
+    [(["frozen", "auto"], "hail", "flown are: no shift, payload"), (["frozen"], "payload +60%", "fly both")],
+)
+def test_a_film_that_cannot_be_made_is_refused_before_anything_flies(tmp_path, adapters, scenario, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate([RUN], adapters, SCENARIOS, SEEDS[:1], tmp_path / "out", films=[scenario])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_evaluation_gives_the_same_episodes(tmp_path):
