@@ -44,8 +44,8 @@ class DroneCompensator:
 
     Reserve. With W the thrust-to-weight ratio of the nominal vehicle, what is left of it is W (1 + rho) g / (g - d_v . b).
     Where that is little, every torque is paid for in height. So below the second `reserve` less and less, and below the
-    first no more, is made of what comes and goes: of what d_v has beside its low-passed self, and, in the mixer, of torques
-    beside those that answer d_w.
+    first no more, is made of what comes and goes: of what d_v has beside its low-passed self, and, in the mixer, though never
+    less than the share `room`, of torques beside those that answer d_w.
 
     Args:
         nominal: the nominal model.
@@ -55,6 +55,7 @@ class DroneCompensator:
         lead: how far ahead of the estimate d_v is answered, s; not while commands are late.
         lead_filter: time constant of the estimate that the lead is taken against, s.
         reserve: thrust-to-weight ratios between which what comes and goes counts from not at all to in full.
+        room: share of every torque that thrust makes room for however little of it is left.
         asked_limit: |acceleration asked for| at most per axis, m/s².
         integral_gain: acceleration asked for per integrated tracking error, 1/s³.
         integral_leak_s: time in which the integral forgets, s: what an episode's start left there is gone before it harms.
@@ -70,6 +71,7 @@ class DroneCompensator:
     lead: float = 0.15
     lead_filter: float = 0.12
     reserve: tuple[float, float] = (1.25, 1.55)
+    room: float = 0.5
     asked_limit: float = 10.0
     integral_gain: float = 6.0
     integral_leak_s: float = 2.0
@@ -100,6 +102,7 @@ class DroneCompensator:
                 thrust_to_weight=v.thrust_to_weight,
                 no_reserve=self.reserve[0],
                 full_reserve=self.reserve[1],
+                room=self.room,
                 asked_limit=self.asked_limit,
                 integral_gain=self.integral_gain,
                 integral_leak_s=self.integral_leak_s,
@@ -210,6 +213,7 @@ class Constants(NamedTuple):
     thrust_to_weight: float
     no_reserve: float
     full_reserve: float
+    room: float
     asked_limit: float
     integral_gain: float
     integral_leak_s: float
@@ -254,8 +258,8 @@ def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
             correction[j] = min(max(wanted, -c.rate_authority), c.rate_authority)
             wish[n, 1 + j] += correction[j]
         if c.prioritise:
-            reserve = _reserve(c, d, up, s.effectiveness[0])
-            _prioritise(c, wish[n], s.believed_rates[c.turn :], correction, reserve)
+            heeded = max(_reserve(c, d, up, s.effectiveness[0]), c.room)
+            _prioritise(c, wish[n], s.believed_rates[c.turn :], correction, heeded)
         share = min(1.0, dt[n] / c.lead_filter)
         for i in range(3):
             s.slow[i] += share * (s.d[c.velocity + i] - s.slow[i])

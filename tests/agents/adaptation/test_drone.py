@@ -167,15 +167,18 @@ def test_thrust_lost_to_a_disturbance_counts_before_it_is_told_from_one():
     np.testing.assert_array_equal(shown[1], 0.0)
 
 
-def test_near_the_limit_of_thrust_it_makes_room_for_lasting_torques_alone():
+def test_near_the_limit_of_thrust_it_makes_room_for_lasting_torques_and_for_a_share_of_others():
     turn, effectiveness = 0.6, -0.55
     thrust = 0.97
     own = ((1 + VEHICLE.thrust_range * thrust) * (1 + effectiveness) - 1) / VEHICLE.thrust_range
     against = [0, 0, 0, -turn * VEHICLE.rate_gains[0] * VEHICLE.max_rates[0], 0, 0]
-    passing = answer([own, turn, 0, 0], effectiveness=effectiveness, angle=0.0)
+    none, half = (dataclasses.replace(COMPENSATOR, room=room) for room in (0.0, 0.5))
+    passing = answer([own, turn, 0, 0], effectiveness=effectiveness, angle=0.0, compensator=none)
+    shared = answer([own, turn, 0, 0], effectiveness=effectiveness, angle=0.0, compensator=half)
     lasting = answer([own, 0, 0, 0], against, effectiveness=effectiveness, angle=0.0)
     healthy = answer([thrust, turn, 0, 0], angle=0.0)
     np.testing.assert_allclose(passing, [thrust, turn, 0, 0], atol=1e-12)
     np.testing.assert_allclose(lasting, healthy, atol=1e-12)
+    np.testing.assert_allclose(shared[0], answer([thrust, 0.5 * turn, 0, 0], angle=0.0)[0], atol=1e-12)
     assert healthy[0] < thrust - 0.1
     assert rotors(healthy).max() == pytest.approx(VEHICLE.max_rotor_thrust)
