@@ -16,7 +16,7 @@ import numpy as np
 from ..episode import Episode
 from . import metrics
 from .statistics import median_interval, performance_profile, wilson
-from .summary import BASE, CM, Cells, Flight, Flights, comparison_onset, label, onset_of, training_seeds
+from .summary import BASE, CM, Cells, Flight, Flights, comparison_onset, labels, onset_of, training_seeds
 
 BEFORE_S, AFTER_S, BIN_S = 2.0, 6.0, 0.1
 FLOOR_CM = 0.05
@@ -92,14 +92,14 @@ def error_over_time(grouped: Cells) -> list[Panel]:
     x = Axis(start - BIN_S, end + BIN_S, left, right, linear)
     every = 2 if end - start > 5 else 1
     seconds = [s for s in range(int(np.ceil(x.low)), int(x.high) + 1) if s % every == 0]
-    panels = []
+    panels, called = [], labels(grouped)
     for scenario in _scenarios(grouped):
         flown = grouped[scenario, BASE]
         shifted = bool(flown[0].meta["shifts"])
         last = {name: f"{middle[-1]:.1f} cm" for (at, name), (_, (_, middle, _)) in medians.items() if at == scenario}
         panels.append(
             {
-                **_panel(label(flown), last),
+                **_panel(called[scenario], last),
                 "shifted": shifted,
                 "onset": float(x(0.0)),
                 "x": _axis("s after the shift" if shifted else "s, no shift", x.ticks(seconds, _signed)),

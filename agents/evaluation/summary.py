@@ -85,9 +85,11 @@ def training_seeds(group: Sequence[Episode]) -> list[str]:
     return list(dict.fromkeys(pair_key(episode)[0] for episode in group))
 
 
-def label(group: Sequence[Episode]) -> str:
-    """The scenario in words."""
-    return str(group[0].meta.get("scenario_label", group[0].meta["scenario"]))
+def labels(grouped: Cells) -> dict[str, str]:
+    """What each scenario is called: the words for what shifts in it, or where others shift alike at other times its name."""
+    words = {name: str(group[0].meta.get("scenario_label", name)) for (name, _), group in grouped.items()}
+    told = list(words.values())
+    return {name: label if told.count(label) == 1 else name for name, label in words.items()}
 
 
 def comparison_onset(grouped: Cells) -> float:
@@ -113,8 +115,11 @@ def score(grouped: Cells) -> Flights:
     the controller's own base, and is None for a base. ``unshifted_rmse_cm`` is what the same controller scores without
     a shift on the same pair, over the same time.
     """
-    onset = comparison_onset(grouped)
-    flights = {key: [_flight(key[1], episode, onset) for episode in group] for key, group in grouped.items()}
+    onset, called = comparison_onset(grouped), labels(grouped)
+    flights = {
+        (scenario, controller): [_flight(controller, called[scenario], episode, onset) for episode in group]
+        for (scenario, controller), group in grouped.items()
+    }
     for (scenario, controller), flown in flights.items():
         base = flown[0]["base"]
         if base is not None:
@@ -178,7 +183,7 @@ def _unshifted(controller: str, grouped: Cells) -> list[Episode]:
     return next((group for group in cells_of if not group[0].meta["shifts"]), [])
 
 
-def _flight(controller: str, episode: Episode, default_onset: float) -> Flight:
+def _flight(controller: str, label: str, episode: Episode, default_onset: float) -> Flight:
     meta, onset = episode.meta, onset_of(episode, default_onset)
     training_seed, seed = pair_key(episode)
     shifted, policy, base = bool(meta["shifts"]), str(meta.get("policy", NOMINAL)), base_of(episode)
@@ -186,7 +191,7 @@ def _flight(controller: str, episode: Episode, default_onset: float) -> Flight:
     levelled = shifted and policy != ORACLE
     return {
         "scenario": str(meta["scenario"]),
-        "label": label([episode]),
+        "label": label,
         "shifted": shifted,
         "controller": controller,
         "base": None if controller == base else base,

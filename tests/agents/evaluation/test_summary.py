@@ -108,6 +108,8 @@ def test_a_label_stands_for_the_scenario_where_there_is_one(make_steady: Make) -
     assert summarize(make_steady("frozen", [0.25]))[0]["label"] == "wind"
     labelled = make_steady("frozen", [0.25], scenario_label="wind 8 m/s")
     assert summarize(labelled)[0]["label"] == "wind 8 m/s"
+    brief = make_steady("frozen", [0.25], scenario="wind on and off", scenario_label="wind 8 m/s")
+    assert [row["label"] for row in summarize(labelled + brief)] == ["wind", "wind on and off"]
 
 
 def test_no_episodes_are_refused() -> None:
