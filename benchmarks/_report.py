@@ -44,6 +44,14 @@ def write_document(rows: list[Row], json_file: Path | None) -> None:
         write_atomically(json_file, (json.dumps(document, indent=2) + "\n").encode())
 
 
+def write_below_rule(page: Path, tables: str) -> None:
+    """Replace what is below the first rule (---) of a Markdown page."""
+    from undrift.agents.files import write_atomically
+
+    head = page.read_text(encoding="utf-8").partition("\n---\n")[0]
+    write_atomically(page, f"{head}\n---\n\n{tables}".encode())
+
+
 def _print_table(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table

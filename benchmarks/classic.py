@@ -20,12 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _report import Row, arguments, report
+from _report import Row, arguments, report, write_below_rule
 
 from undrift.agents import Run, load_peer
 from undrift.agents.evaluation.seeds import REPORTS_FROM
 from undrift.agents.evaluation.statistics import paired_difference
-from undrift.agents.files import write_atomically
 from undrift.agents.peers import import_policy
 from undrift.agents.trial import episode_returns
 from undrift.envs import ActionDelay, ActuatorBias, Scenario, Signals, load_suite
@@ -138,8 +137,7 @@ def main() -> None:
             rows.append(row)
     report(rows, options.json)
     if options.page:
-        head = options.page.read_text(encoding="utf-8").partition("\n---\n")[0]
-        write_atomically(options.page, f"{head}\n---\n\n{page(rows)}".encode())
+        write_below_rule(options.page, page(rows))
 
 
 if __name__ == "__main__":

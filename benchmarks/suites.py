@@ -19,13 +19,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from _report import Row, arguments, report
+from _report import Row, arguments, report, write_below_rule
 
 from undrift.agents import Run
 from undrift.agents.evaluation.metrics import post_shift_rmse
 from undrift.agents.evaluation.seeds import REPORTS_FROM
 from undrift.agents.evaluation.statistics import paired_difference, wilson
-from undrift.agents.files import write_atomically
 from undrift.agents.rollout import rollout
 from undrift.envs import SUITES, Scenario, load_suite, make_scenario
 
@@ -160,8 +159,7 @@ def main() -> None:
         rows += (vehicle_rows if scenarios[0].env_id in POLICIES else classic_rows)(name, scenarios, options.episodes)
     report(rows, options.json)
     if options.page:
-        head = options.page.read_text(encoding="utf-8").partition("\n---\n")[0]
-        write_atomically(options.page, f"{head}\n---\n\n{page(rows)}".encode())
+        write_below_rule(options.page, page(rows))
 
 
 if __name__ == "__main__":

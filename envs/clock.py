@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+from .written import from_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +58,4 @@ def make_clock(clock: Clock | Mapping[str, Any] | None) -> Clock | None:
     Raises:
         ValueError: an unknown field, or one out of range.
     """
-    if not isinstance(clock, Mapping):
-        return clock
-    known = [f.name for f in fields(Clock)]
-    if unknown := sorted(set(clock) - set(known)):
-        raise ValueError(f"a clock has no {unknown[0]!r}; it has: {', '.join(known)}.")
-    return Clock(**clock)
+    return from_fields(Clock, clock, "a clock")

@@ -8,11 +8,13 @@ lost grip alone only runs wide, and is given away a part.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numba import njit
+
+from ..written import from_fields
 
 TRUSTED = 0.9
 """A grip of at least this share of the nominal asks for nothing."""
@@ -76,12 +78,7 @@ def make_governor(governor: Governor | Mapping[str, Any] | None) -> Governor | N
     Raises:
         ValueError: an unknown field, or one out of range.
     """
-    if not isinstance(governor, Mapping):
-        return governor
-    known = [f.name for f in fields(Governor)]
-    if unknown := sorted(set(governor) - set(known)):
-        raise ValueError(f"a governor has no {unknown[0]!r}; it has: {', '.join(known)}.")
-    return Governor(**governor)
+    return from_fields(Governor, governor, "a governor")
 
 
 @njit(cache=True)
