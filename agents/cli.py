@@ -249,7 +249,7 @@ def oracle(
     base, trained_on = Run.load(run), parse_shift(shift, 0.0)
     folder = out / (name or f"oracle-{slug(trained_on.label)}-{base.name}")
     compile_ahead(*base.cells)
-    fine_tune(base, trained_on, folder, steps, print_progress)
+    fine_tune(base, [trained_on], folder, steps, print_progress)
     typer.echo(f"the run is in {folder}\nnext: {command()} evaluate {run} {folder} --shift {shift}")
 
 

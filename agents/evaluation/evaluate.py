@@ -197,7 +197,8 @@ def _check(entrants: Sequence[Entrant], base: str, scenarios: Sequence[Scenario]
                     f"{entrant.name} was trained on {entrant.env_id}, scenario {scenario.name} is {scenario.env_id}."
                 )
         if not any(_meets(entrant, scenario) for scenario in scenarios):
-            raise ValueError(f"{entrant.name} is an oracle of {_trained_on(entrant)}: fly that shift.")
+            told = " and ".join(map(str, _trained_on(entrant)))
+            raise ValueError(f"{entrant.name} is an oracle of {told}: fly just that.")
 
 
 def _check_seeds(entrants: Sequence[Entrant], base: str) -> None:
@@ -225,16 +226,16 @@ def _check_fit(scenarios: Sequence[Scenario]) -> None:
 
 
 def _meets(entrant: Entrant, scenario: Scenario) -> bool:
-    """Whether the entrant flies the scenario: an oracle only the shift that it was trained on, whenever that sets in."""
+    """Whether the entrant flies the scenario: an oracle only the shifts that it was trained on, whenever they set in."""
     if entrant.kind != ORACLE:
         return True
-    return [_magnitude(shift_to_dict(shift)) for shift in scenario.shifts] == [_trained_on(entrant)]
+    return [_magnitude(shift_to_dict(shift)) for shift in scenario.shifts] == _trained_on(entrant)
 
 
-def _trained_on(oracle: Entrant) -> dict[str, Any]:
-    """The shift of an oracle, without its schedule."""
+def _trained_on(oracle: Entrant) -> list[dict[str, Any]]:
+    """The shifts of an oracle, without their schedules."""
     assert isinstance(oracle, Run)
-    return _magnitude(oracle.config[ORACLE]["shift"])
+    return [_magnitude(shift) for shift in oracle.config[ORACLE]["shifts"]]
 
 
 def _magnitude(shift: dict[str, Any]) -> dict[str, Any]:

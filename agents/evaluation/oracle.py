@@ -1,11 +1,12 @@
-"""Oracle: the base policy fine-tuned on one shift. A reference, not an upper bound. The one file here that needs torch.
+"""Oracle: the base policy fine-tuned on what shifts in one scenario. A reference, not an upper bound. The one file here that needs torch.
 
-It tells what training on the shift itself buys within a stated budget. It knows the shift beforehand and is shown no
+It tells what training on those shifts themselves buys within a stated budget. It knows them beforehand and is shown no
 other world; yet with another budget, learning rate or memory it might fly better, so that an adapter may beat it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,15 +25,15 @@ LEARNING_RATE = 3e-4
 """At the start; it falls linearly to the base recipe's last one."""
 
 
-def fine_tune(base: Run, shift: Shift, folder: Path, steps: int, progress: Progress | None = None) -> Path:
+def fine_tune(base: Run, shifts: Sequence[Shift], folder: Path, steps: int, progress: Progress | None = None) -> Path:
     """Train the policy of `base` on, in a world shifted from the first step of every episode, and write the run.
 
     The run keeps the base's recipe, training seed and nominal model; its config says `kind` "oracle" and, under
-    `oracle`, the base, the shift and the steps.
+    `oracle`, the base, the shifts and the steps.
 
     Args:
         base: a nominal run.
-        shift: what it is trained for; its schedule is not used.
+        shifts: what it is trained for, all at once; their schedules are not used.
         folder: the run's folder; it must not exist yet.
         steps: environment steps, rounded up to whole rollouts.
         progress: called after every rollout, for example `undrift.agents.training.print_progress`.
@@ -47,8 +48,8 @@ def fine_tune(base: Run, shift: Shift, folder: Path, steps: int, progress: Progr
     own = Recipe.from_dict(base.config["recipe"])
     rates = LEARNING_RATE, min(LEARNING_RATE, own.learning_rate[1])
     recipe = replace(own, total_timesteps=steps, learning_rate=rates)
-    always = replace(shift, schedule=Always())
-    batch = make_batch(recipe.env_id, recipe.n_envs, base.seed, (always,), **recipe.env_kwargs)
+    always = tuple(replace(shift, schedule=Always()) for shift in shifts)
+    batch = make_batch(recipe.env_id, recipe.n_envs, base.seed, always, **recipe.env_kwargs)
     with torch_threads(recipe.threads), new_run(folder) as partial:
         env = BatchVecEnv(batch, stagger=True)
         learner = recipe.learner(env, base.seed)
@@ -58,7 +59,8 @@ def fine_tune(base: Run, shift: Shift, folder: Path, steps: int, progress: Progr
         learner.policy.deployed(batch.observation_names).save(partial)
         base.nominal.save(partial)
         curve.save(partial / "curve.csv")
-        facts = {"base": base.name, "base_sha256": base.policy.sha256, "shift": shift_to_dict(always), "steps": steps}
+        facts = {"base": base.name, "base_sha256": base.policy.sha256, "steps": steps}
+        facts |= {"shifts": [shift_to_dict(shift) for shift in always]}
         write_config(partial, asdict(recipe), base.seed, kind=ORACLE, oracle=facts)
     return folder
 

@@ -283,7 +283,7 @@ def test_an_oracle_is_trained_on_the_shift_it_is_asked_for(capsys: pytest.Captur
     code, output, errors = run_cli(capsys, "oracle", "reference", *words)
     assert code == 0, errors
     run = Run.load(tmp_path / "oracle-wind-6-m-s-reference")
-    assert (run.kind, run.config["oracle"]["shift"]["speed"]) == ("oracle", 6)
+    assert (run.kind, run.config["oracle"]["shifts"][0]["speed"]) == ("oracle", 6)
     assert f"undrift evaluate reference {run.folder} --shift wind:speed=6" in output
 
 

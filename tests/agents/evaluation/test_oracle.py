@@ -35,15 +35,15 @@ def small_base():
 @pytest.fixture(scope="module")
 def oracle(small_base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "oracle"
-    return Run.load(fine_tune(small_base, SHIFT, folder, steps=512))
+    return Run.load(fine_tune(small_base, [SHIFT], folder, steps=512))
 
 
 def test_the_oracle_is_a_run_that_says_what_it_is(oracle):
     assert (oracle.kind, oracle.seed, oracle.env_id) == ("oracle", BASE.seed, BASE.env_id)
     told = oracle.config["oracle"]
     assert (told["base"], told["base_sha256"], told["steps"]) == (BASE.name, BASE.policy.sha256, 512)
-    assert told["shift"]["name"] == "payload" and told["shift"]["fraction"] == 0.6
-    assert told["shift"]["schedule"]["name"] == "always"
+    [shift] = told["shifts"]
+    assert (shift["name"], shift["fraction"], shift["schedule"]["name"]) == ("payload", 0.6, "always")
     assert oracle.curve["steps"] == [256, 512]
     assert BASE.kind == "nominal"
 
@@ -73,7 +73,7 @@ def test_a_recipe_that_does_not_build_the_policy_is_refused():
 
 def test_an_oracle_of_an_oracle_is_refused(oracle, tmp_path):
     with pytest.raises(ValueError, match="is not a nominal run but of kind 'oracle'"):
-        fine_tune(oracle, SHIFT, tmp_path / "again", steps=1)
+        fine_tune(oracle, [SHIFT], tmp_path / "again", steps=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,11 +90,20 @@ def test_it_flies_its_own_shift_as_it_is_and_stands_in_the_report(oracle, tmp_pa
 
 
 def test_an_oracle_whose_shift_is_not_flown_is_refused(oracle):
-    with pytest.raises(ValueError, match=r"is an oracle of .*'fraction': 0\.6.*: fly that shift"):
+    with pytest.raises(ValueError, match=r"is an oracle of .*'fraction': 0\.6.*: fly just that"):
         fly([BASE, oracle], ["frozen"], [SCENARIOS[0], SCENARIOS[2]], SEEDS)
     lighter = Scenario("light", BASE.env_id, SHORT, (Payload(fraction=0.3),))
-    with pytest.raises(ValueError, match="fly that shift"):
+    with pytest.raises(ValueError, match="fly just that"):
         fly([BASE, oracle], ["frozen"], [SCENARIOS[0], lighter], SEEDS)
+
+
+def test_an_oracle_of_two_shifts_at_once_meets_both_together_alone(small_base, tmp_path):
+    both = (SHIFT, Wind(speed=3.0, schedule=Abrupt(0.5)))
+    oracle = Run.load(fine_tune(small_base, both, tmp_path / "both", steps=256))
+    with pytest.raises(ValueError, match="fly just that"):
+        fly([BASE, oracle], ["frozen"], SCENARIOS, SEEDS)
+    flown = fly([BASE, oracle], ["frozen"], [*SCENARIOS, Scenario("heavy in wind", BASE.env_id, SHORT, both)], SEEDS)
+    assert {e.meta["scenario"] for e in flown if e.meta["policy"] == "oracle"} == {"heavy in wind"}
 
 
 def test_an_oracle_without_its_base_is_refused(oracle):
