@@ -8,11 +8,14 @@ Each row is a scenario and a controller, over all training seeds, from the shift
     off_share    of the episodes that left the track
     live_mm      root mean square of the lateral error while on the track, mean over episodes
     way_share    driven while on the track, of what the same policy frozen drives without a shift
+    way_lost     of what the same policy frozen drives under the same shift
     demand       mean share of the speed that the adapter asked for
+    worse        whether more leave the track, or the lateral error is larger, than with the same policy frozen: all of the
+                 95 % interval of the paired difference; bold on the page
 
 "true grip" is the policy frozen, under the governor that it was trained with, but always there, told the true friction
-and at once. A group's rows are their scenarios' mean; `live_low_mm` and `live_high_mm` the 95 % interval of the paired difference to
-the same policy frozen, `worse` the scenarios where all of it lies above 0.
+and at once. "oracle" (`--oracles FOLDER`) is the nominal policy fine-tuned for 500,000 steps on what shifts in the scenario;
+those that FOLDER lacks are trained first, some 45 s each.
 """
 
 from __future__ import annotations
@@ -22,25 +25,29 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from _report import Row, arguments, report
+from _report import Row, arguments, report, write_below_rule
 
 from undrift.agents import Run
 from undrift.agents.episode import Episode
 from undrift.agents.evaluation import metrics
+from undrift.agents.evaluation.oracle import fine_tune
 from undrift.agents.evaluation.statistics import paired_difference, wilson
+from undrift.agents.files import slug
 from undrift.agents.rollout import rollout
 from undrift.envs import Scenario, load_suite
 
 ENV = "undrift/CarTrack-v0"
 FIRST_SEED = 40_000
 ONSET_S = 5.0
-NOMINAL = ("reference-car-track-s0",)
-GOVERNED = ("reference-car-track-governed-s0",)
+NOMINAL = tuple(f"reference-car-track-s{seed}" for seed in range(3))
+GOVERNED = tuple(f"reference-car-track-governed-s{seed}" for seed in range(3))
+ORACLE_STEPS = 500_000
 # Of the suites' three severities per family, those that the groups are about.
 FRICTION = {
     "grip": (1, 2, 3),
@@ -70,16 +77,29 @@ OTHER = {
     "gyro bias": (3,),
 }
 UNSHIFTED = Scenario("no shift", ENV)
+TITLES = {"friction": "Less grip", "other": "Other shifts"}
+
+
+Tables = Mapping[tuple[str, "Driver"], dict[str, np.ndarray]]
+"""By scenario and driver, what `drive` found."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """Policies of several training seeds under one adapter; `knows`: beside a governor that knows the grip."""
+    """Policies of several training seeds under one adapter; `knows`: beside a governor that knows the grip; `oracles`: where
+    their oracles are, which fly in their place."""
 
     name: str
     runs: tuple[str, ...]
     adapter: str
     knows: bool = False
+    oracles: Path | None = None
+
+    def flies(self, scenario: Scenario) -> list[Run]:
+        """The runs that fly the scenario, one for every training seed."""
+        if self.oracles is None or not scenario.shifts:
+            return [Run.load(name) for name in self.runs]
+        return [Run.load(oracle_folder(self.oracles, scenario, name)) for name in self.runs]
 
 
 DRIVERS = (
@@ -98,13 +118,23 @@ def scenarios(rows: str) -> list[Scenario]:
     return [each for each in load_suite(suite).scenarios if each.severity in families.get(each.family, ())]
 
 
+def oracle_folder(oracles: Path, scenario: Scenario, run: str) -> Path:
+    return oracles / f"{slug(scenario.name)}-{run}"
+
+
+def train_oracle(oracles: Path, scenario: Scenario, run: str) -> None:
+    folder = oracle_folder(oracles, scenario, run)
+    if not folder.exists():
+        fine_tune(Run.load(run), scenario.shifts, folder, ORACLE_STEPS)
+
+
 def drive(driver: Driver, scenario: Scenario, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Of each run and seed, [R, S]: off the track, live lateral error in mm, way in m, share of the speed asked for."""
     if driver.knows:
         scenario = replace(scenario, env_kwargs={**scenario.env_kwargs, "governor": {}})
     found = [
         figures(episode)
-        for run in map(Run.load, driver.runs)
+        for run in driver.flies(scenario)
         for episode in rollout(scenario, run.controller(driver.adapter), seeds)
     ]
     table = np.array(found).reshape(len(driver.runs), len(seeds), -1)
@@ -122,61 +152,108 @@ def figures(episode: Episode) -> tuple[float, float, float, float]:
     return float(episode.crashed), live, speed.sum() * episode.dt, float(demand)
 
 
-def row(name: str, driver: Driver, here: dict[str, np.ndarray], frozen: dict[str, np.ndarray], way: float) -> Row:
+def row(shifts: str, scenario: Scenario, driver: Driver, tables: Tables, frozen: Driver) -> Row:
+    """One scenario's; `frozen` drives the same policies without an adapter."""
+    here, base = tables[scenario.name, driver], tables[scenario.name, frozen]
     share = wilson(int(here["off"].sum()), here["off"].size)
-    difference = paired_difference(here["live"], frozen["live"])
+    told = ~np.isnan(here["live"] + base["live"]).any(
+        axis=0
+    )  # seeds on which nobody was off the track before the onset
+    differences = {"off": paired_difference(here["off"], base["off"])}
+    differences["live_mm"] = paired_difference(here["live"][:, told], base["live"][:, told])
     return {
-        "name": f"{name} / {driver.name}",
+        "name": f"{scenario.name} / {driver.name}",
+        "shifts": shifts,
+        "scenario": scenario.name,
+        "driver": driver.name,
         "off_share": share.estimate,
-        "off_high": share.high,
+        "off_share_high": share.high,
         "live_mm": float(np.nanmean(here["live"])),
-        "way_share": float(here["way"].mean() / way),
+        "way_share": float(here["way"].mean() / tables[UNSHIFTED.name, frozen]["way"].mean()),
+        "way_lost": float(1.0 - here["way"].mean() / base["way"].mean()),
         "demand": float(np.nanmean(here["demand"])),
-        "live_difference_mm": difference.estimate,
-        "live_low_mm": difference.low,
-        "live_high_mm": difference.high,
-        **{f"off_s{seed}": float(value) for seed, value in enumerate(here["off"].mean(axis=1))},
+        **{f"{key}_difference": each.estimate for key, each in differences.items()},
+        **{f"{key}_difference_low": each.low for key, each in differences.items()},
+        **{f"{key}_difference_high": each.high for key, each in differences.items()},
+        "worse": int(any(each.low > 0 for each in differences.values())),
+        "better": int(any(each.high < 0 for each in differences.values())),
+        **{f"off_seed{seed}": float(value) for seed, value in enumerate(here["off"].mean(axis=1))},
     }
 
 
-def group(name: str, driver: Driver, rows: Sequence[Row]) -> Row:
-    """The mean over scenarios, and how many of them are worse than the policy frozen."""
-    columns = (
-        "off_share",
-        "live_mm",
-        "way_share",
-        "demand",
-        *(key for key in rows[0] if key.startswith("off_s") and key != "off_share"),
-    )
-    mean = {column: float(np.mean([each[column] for each in rows])) for column in columns}
-    return {"name": f"{name} / {driver.name}", **mean, "worse": sum(each["live_low_mm"] > 0 for each in rows)}
+def group(shifts: str, rows: Sequence[Row]) -> Row:
+    """One driver's mean over the scenarios, and in how many of them the policy frozen is better, or worse."""
+    figures = ("off_share", "live_mm", "way_share", *(key for key in rows[0] if key.startswith("off_seed")))
+    mean = {key: float(np.mean([each[key] for each in rows])) for key in figures}
+    counts = {key: sum(each[key] for each in rows) for key in ("worse", "better")}
+    driver = rows[0]["driver"]
+    named = {"shifts": shifts, "scenario": f"all {len(rows)}", "driver": driver}
+    return {"name": f"all {shifts} / {driver}", **named, **mean, **counts}
+
+
+def rows_of(shifts: str, drivers: Sequence[Driver], tables: Tables) -> list[Row]:
+    """Those of a group of shifts, the mean over its scenarios last."""
+    flown = scenarios(shifts)
+    frozen = {driver: next(d for d in drivers if d.runs == driver.runs and d.adapter == "frozen") for driver in drivers}
+    rows = [row(shifts, s, d, tables, frozen[d]) for s in [UNSHIFTED, *flown] for d in drivers]
+    shifted = rows[len(drivers) :]
+    return rows + [group(shifts, [each for each in shifted if each["driver"] == d.name]) for d in drivers]
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The tables of docs/driving/adapting.md."""
+    parts = []
+    for shifts in dict.fromkeys(each["shifts"] for each in rows):
+        of_group = [each for each in rows if each["shifts"] == shifts]
+        drivers = list(dict.fromkeys(each["driver"] for each in of_group))
+        parts += [
+            f"## {TITLES[shifts]}",
+            "",
+            f"| scenario | {' | '.join(drivers)} |",
+            "|---" * (len(drivers) + 1) + "|",
+        ]
+        for scenario in dict.fromkeys(each["scenario"] for each in of_group):
+            cells = {each["driver"]: _cell(each) for each in of_group if each["scenario"] == scenario}
+            parts.append(f"| {scenario} | {' | '.join(cells[driver] for driver in drivers)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(row: Row) -> str:
+    cell = f"{100 * row['off_share']:.0f} %, {row['live_mm']:.0f}"
+    if row["scenario"].startswith("all "):
+        return cell
+    return f"**{cell}**" if row["worse"] else cell
 
 
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rows", choices=("friction", "other"), default="friction", help="which shifts")
-    parser.add_argument("--episodes", type=int, default=16, help="episodes for each run, scenario and controller")
+    parser.add_argument("--rows", nargs="+", choices=tuple(TITLES), default=list(TITLES), help="which shifts")
+    parser.add_argument("--episodes", type=int, default=16, help="episodes for each run, scenario and driver")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--oracles", type=Path, help="folder of oracles: under less grip they drive, too")
+    parser.add_argument(
+        "--page", type=Path, help="also write the tables as Markdown, below the page's first rule (---)"
+    )
     options = parser.parse_args()
 
     seeds = range(FIRST_SEED, FIRST_SEED + options.episodes)
-    flown = [UNSHIFTED, *scenarios(options.rows)]
-    drivers = [driver for driver in DRIVERS if options.rows == "friction" or not driver.knows]
+    oracle = Driver("oracle", NOMINAL, "frozen", oracles=options.oracles)
+    rows: list[Row] = []
     with ProcessPoolExecutor(options.jobs) as pool:
-        jobs = {(s.name, d): pool.submit(drive, d, s, seeds) for s in flown for d in drivers}
-        tables = {key: job.result() for key, job in jobs.items()}
-    frozen = {driver: next(d for d in drivers if d.runs == driver.runs and d.adapter == "frozen") for driver in drivers}
-    rows = [
-        row(s.name, d, tables[s.name, d], tables[s.name, frozen[d]], tables[UNSHIFTED.name, frozen[d]]["way"].mean())
-        for s in flown
-        for d in drivers
-    ]
-    for i, driver in enumerate(drivers):
-        rows.append(
-            group(f"all {options.rows}", driver, rows[len(drivers) + i : len(flown) * len(drivers) : len(drivers)])
-        )
+        for shifts in options.rows:
+            drivers = [driver for driver in DRIVERS if shifts == "friction" or not driver.knows]
+            if options.oracles and shifts == "friction":
+                drivers.append(oracle)
+                wanted = [(options.oracles, scenario, run) for run in NOMINAL for scenario in scenarios(shifts)]
+                list(pool.map(train_oracle, *zip(*wanted, strict=True)))
+            flown = [UNSHIFTED, *scenarios(shifts)]
+            jobs = {(s.name, d): pool.submit(drive, d, s, seeds) for s in flown for d in drivers}
+            rows += rows_of(shifts, drivers, {key: job.result() for key, job in jobs.items()})
     report(rows, options.json)
+    if options.page:
+        write_below_rule(options.page, page(rows))
 
 
 if __name__ == "__main__":
