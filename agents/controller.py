@@ -107,7 +107,8 @@ class Loop:
         seen, after = self.adapter.see(s.adapter, measured)
         seen, s.adapter = self.guard.admit_view(measured, seen, s.adapter, after, s.steps)
         # The policy is shown what it did itself, not what was made of it: it was trained on its own actions.
-        self.shown = _with_columns(seen, self._previous_action, s.own_action)
+        self.shown = seen.copy()
+        _write_columns(s.own_action, self._previous_action, self.shown)
         s.observation, s.dt = measured, np.empty(len(s.steps))
         s.dt[:] = dt
         return self.shown
@@ -118,7 +119,8 @@ class Loop:
         proposed, after = self.adapter.correct(s.adapter, s.observation, own, s.dt)
         s.own_action, s.wish, s.adapter = self.guard.admit_action(own, proposed, s.sent, s.adapter, after, s.steps)
         s.sent, s.activity = bound_action(s.wish, s.sent, s.activity)
-        s.steps, s.acted = s.steps + 1, s.acted | True
+        s.steps += 1
+        s.acted[:] = True
         return s.sent
 
     def learn(
@@ -145,7 +147,7 @@ class Loop:
         if np.count_nonzero(s.acted) < len(s.acted):
             learned = learned.where(s.acted, s.adapter)
         s.adapter, s.worse = self.guard.review(self.adapter, learned, s.worse, s.steps)
-        s.acted = np.zeros(len(s.acted), dtype=bool)
+        s.acted[:] = False
 
     def estimate(self) -> np.ndarray:
         """The adapter's present belief, [N, E]; `adapter.estimate_names` names the columns."""
@@ -155,7 +157,7 @@ class Loop:
 
     def _rows(self, observation: np.ndarray) -> np.ndarray:
         rows = np.array(observation, dtype=np.float64, order="C", ndmin=2)
-        expected = (len(self.state.steps), self._channels)
+        expected = self.state.observation.shape
         if rows.shape != expected:
             raise ValueError(f"observation has shape {rows.shape}, this controller was reset for {expected}.")
         return rows
@@ -266,13 +268,11 @@ class Controller(Loop):
 
 
 @kernel
-def _with_columns(rows, index, columns):  # type: ignore[no-untyped-def]
-    """Rows [N, O] whose channels `index` [K] are columns [N, K]."""
-    out = rows.copy()
+def _write_columns(columns, index, rows):  # type: ignore[no-untyped-def]
+    """The channels `index` [K] of rows [N, O] become columns [N, K]."""
     for n in range(rows.shape[0]):
         for k in range(index.shape[0]):
-            out[n, index[k]] = columns[n, k]
-    return out
+            rows[n, index[k]] = columns[n, k]
 
 
 def _with_rows(whole: ControllerState, rows: np.ndarray, part: ControllerState) -> ControllerState:

@@ -6,11 +6,24 @@ from functools import partial
 from pathlib import Path
 
 from ...policies.kernels import backend
-from ...policies.kernels.backend import helper
+from ...policies.kernels.backend import helper, inlined
 
-# Compiled code is kept until its own file changes, or one of these, whose helpers the kernels of other files call.
-_SHARED = ("cholesky.py", "demand.py", "nominal.py", "state.py", "thrust.py", "../../envs/driving/governor.py")
+# Compiled code is kept until its own file changes, or one of these, that lend their functions to the kernels of others.
+_SHARED = (
+    "cholesky.py",
+    "compensators/car.py",
+    "compensators/drone.py",
+    "compensators/generic.py",
+    "demand.py",
+    "estimator.py",
+    "nominal.py",
+    "packed.py",
+    "presentation.py",
+    "state.py",
+    "thrust.py",
+    "../../envs/driving/governor.py",
+)
 
 kernel = partial(backend.kernel, helpers=backend.HELPERS + backend.stamp(*map(Path(__file__).parent.joinpath, _SHARED)))
 
-__all__ = ["helper", "kernel"]
+__all__ = ["helper", "inlined", "kernel"]

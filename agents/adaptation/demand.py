@@ -8,6 +8,7 @@ import numpy as np
 
 from ...envs.signals import SignalReader
 from .compiled import helper
+from .packed import reals, wholes
 
 
 class Demand(NamedTuple):
@@ -21,6 +22,12 @@ class Demand(NamedTuple):
     def of(reader: SignalReader) -> Demand:
         """That of the environment which `reader` reads."""
         return Demand(reader.demand_index, reader.demand_base, reader.demand_power)
+
+
+@helper
+def demand_of(packed):  # type: ignore[no-untyped-def]
+    """The `Demand` that was packed."""
+    return Demand(wholes(packed, 0), wholes(packed, 1), reals(packed, 2))
 
 
 @helper

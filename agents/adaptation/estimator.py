@@ -30,7 +30,8 @@ import numpy as np
 from ...policies.kernels.arithmetic import add, copy, fill
 from .adapter import Transition
 from .compiled import helper, kernel
-from .nominal import Network, NominalModel, arrange, forward, read, room, take_in
+from .nominal import NominalModel, arrange, forward, network_of, read, room, take_in
+from .packed import pack, real, reals, whole
 from .state import State, part
 from .thrust import lost_thrust
 
@@ -129,9 +130,10 @@ class DisturbanceObserver:
         return State(fields)
 
     @cached_property
-    def _constants(self) -> tuple[np.ndarray | float, ...]:
+    def constants(self) -> np.ndarray:
+        """`Constants`, packed."""
         nominal, rates = self.nominal, list(self.nominal.signals.rates)
-        return tuple(
+        return pack(
             Constants(
                 model_sd=nominal.residual_sd,
                 sd=nominal.acceleration_sd,
@@ -167,21 +169,19 @@ class DisturbanceObserver:
         observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
         sample = *observations, t.action, t.saturated, t.fresh, t.fresh & t.excited, t.dt, t.leak, t.dead_zone
         told = expected, explained, learns
-        _learn(self.nominal.network, self._constants, touched, *sample, after.parts(Memory), after.rows, *told)
+        learn(self.nominal.network, self.constants, touched, *sample, after.parts(Memory), after.rows, *told)
         return after, *told
 
     def keep(self, state: State, rows: np.ndarray) -> State:
         """The state whose shadow, in `rows`, is what it has learned."""
         after = state.copy()
-        for name in _SHADOWED:
-            after[f"kept_{name}"][rows] = state[name][rows]
-        after["loss"][rows, 2] = state["loss"][rows, 0]
+        _keep(rows, after.parts(Shadow), after.rows)
         return after
 
     def restore(self, state: State, rows: np.ndarray) -> State:
         """The state that has learned, in `rows`, what its shadow did."""
         after = state.copy()
-        for name in _SHADOWED:
+        for name in ("d", "delay", "effectiveness"):
             after[name][rows] = state[f"kept_{name}"][rows]
         after["loss"][rows, 0] = state["loss"][rows, 2]
         for m in np.flatnonzero(self.wander):
@@ -196,11 +196,31 @@ class DisturbanceObserver:
         """
         after = state.copy()
         seen = np.asarray(observation, dtype=np.float64)
-        _predict(self.nominal.network, self._constants, seen, after.parts(Memory), after.rows)
+        predict(self.nominal.network, self.constants, seen, after.parts(Memory), after.rows)
         return after
 
 
-_SHADOWED = ("d", "delay", "effectiveness")
+class Shadow(NamedTuple):
+    """What was learned that a shadow is kept of, and that shadow, in the same order: fields of the state, as views of its row."""
+
+    d: np.ndarray
+    delay: np.ndarray
+    effectiveness: np.ndarray
+    kept_d: np.ndarray
+    kept_delay: np.ndarray
+    kept_effectiveness: np.ndarray
+    loss: np.ndarray
+
+
+@kernel
+def _keep(chosen, parts, rows):  # type: ignore[no-untyped-def]
+    """`DisturbanceObserver.keep`, where chosen [N] is true."""
+    for n in range(rows.shape[0]):
+        if chosen[n]:
+            for k in range(3):
+                copy(part(rows[n], parts, k), part(rows[n], parts, 3 + k))
+            loss = part(rows[n], parts, 6)
+            loss[2] = loss[0]
 
 
 class Memory(NamedTuple):
@@ -231,7 +251,7 @@ class Memory(NamedTuple):
 
 
 @helper
-def _recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
+def recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     return Memory(
         commands=part(row, parts, 0).reshape(-1, actions),
@@ -281,14 +301,35 @@ class Constants(NamedTuple):
     predicts: bool
 
 
+@helper
+def _constants_of(packed):  # type: ignore[no-untyped-def]
+    """The `Constants` that were packed."""
+    return Constants(
+        model_sd=reals(packed, 0),
+        sd=reals(packed, 1),
+        wander=reals(packed, 2),
+        dt=real(packed, 3),
+        velocity=whole(packed, 4),
+        turning=whole(packed, 5),
+        bound=real(packed, 6),
+        noise_rate=real(packed, 7),
+        forgetting=real(packed, 8),
+        delay_forgetting=real(packed, 9),
+        delay_evidence=real(packed, 10),
+        bias_s=real(packed, 11),
+        delays=whole(packed, 12),
+        predicts=whole(packed, 13),
+    )
+
+
 @kernel
-def _predict(network, c, observation, parts, rows):  # type: ignore[no-untyped-def]
+def predict(network, c, observation, parts, rows):  # type: ignore[no-untyped-def]
     """`DisturbanceObserver.predict`: roll forward, period by period, under the commands that are still on their way."""
-    network, c = Network(*network), Constants(*c)
+    network, c = network_of(network), _constants_of(c)
     z, first, second, f = room(network), room(network), room(network), room(network)
     before, acceleration = np.empty(network.rates), np.empty(network.rates)
     for n in range(rows.shape[0]):
-        s = _recall(rows[n], parts, network.held.shape[0], network.rates)
+        s = recall(rows[n], parts, network.held.shape[0], network.rates)
         rates, context, travel = s.believed_rates, s.believed_context, s.believed_travel
         copy(s.rates, rates)
         copy(s.context, context)
@@ -325,18 +366,18 @@ def _roll(before, acceleration, dt, turning, rates, context, travel):  # type: i
 
 
 @kernel
-def _learn(  # type: ignore[no-untyped-def]
+def learn(  # type: ignore[no-untyped-def]
     network, c, touched, observation, following, action, saturated, fresh, excited, dt, leak, dead_zone, parts, rows,
     expected, explained, learns,
 ):  # fmt: skip
     """One step of every bank; shapes as in `DisturbanceObserver.learn`. The states `rows` [N, S] and what follows are written."""
-    network, c = Network(*network), Constants(*c)
+    network, c = network_of(network), _constants_of(c)
     count = network.rates
     f, acceleration = np.empty((c.delays, count)), np.empty(count)
     kept, before, measured = np.empty(count), np.empty(count), np.empty(count)
     measured_context = np.empty(network.context_index.shape[0])
     for n in range(rows.shape[0]):
-        s = _recall(rows[n], parts, action.shape[1], count)
+        s = recall(rows[n], parts, action.shape[1], count)
         if s.age[0] == 0.0:
             read(network, observation[n], s.rates, s.context)
         take_in(action[n], s.commands)

@@ -171,9 +171,9 @@ class Guard:
         """
         if not self.enabled:
             return np.zeros(wish.shape, dtype=bool), np.ones(len(steps), dtype=bool), np.zeros(len(steps)), 0.0, 0.0
-        limits = self.freeze, self.excitation, self.unwind
-        limited, saturated, excited, unwind = _limits_learning(wish, activity, *limits)
-        if limited:
+        saturated, excited = np.empty(wish.shape, dtype=bool), np.empty(len(wish), dtype=bool)
+        unwind = np.empty(len(wish))
+        if _limits_learning(wish, activity, self.freeze, self.excitation, self.unwind, saturated, excited, unwind):
             self._log(~excited, steps, "commands at rest: what only moving ones tell is not learned")
             self._log(unwind > 0.0, steps, "action beyond its bounds: integrals unwound")
         return saturated, excited, unwind, self.leak, self.dead_zone
@@ -189,12 +189,13 @@ class Guard:
         if loss is None:
             return state, worse
         loss, worse = np.ascontiguousarray(loss), worse.copy()
-        if _due(loss, steps, self.loss_margin, self.patience, self.keep_every, worse):
-            back, keep = worse >= self.patience, (loss[:, 0] <= loss[:, 2]) & (steps % self.keep_every == 0)
-            if back.any():
-                self._log(back, steps, "adapter predicts worse than before: rolled back to the last good state")
-                state, worse[back] = adapter.restore(state, back), 0
-            state = adapter.keep(state, keep) if keep.any() else state
+        goes_back, is_kept = _due(loss, steps, self.loss_margin, self.patience, self.keep_every, worse)
+        if goes_back:
+            back = worse >= self.patience
+            self._log(back, steps, "adapter predicts worse than before: rolled back to the last good state")
+            state, worse[back] = adapter.restore(state, back), 0
+        if is_kept:
+            state = adapter.keep(state, (loss[:, 0] <= loss[:, 2]) & (steps % self.keep_every == 0))
         return state, worse
 
     def _log(self, rows: np.ndarray, steps: np.ndarray, reason: str) -> None:
@@ -207,17 +208,21 @@ class Guard:
                 known.last, known.count = step, known.count + 1
 
 
-@kernel
-def bound_action(wish, last_sent, activity):  # type: ignore[no-untyped-def]
+def bound_action(wish: np.ndarray, last_sent: np.ndarray, activity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is sent of a wish [N, A], within [-1, 1], and by how much the liveliest action changes per step of late [N]."""
-    sent, active = np.empty_like(wish), np.empty_like(activity)
+    sent, active = np.empty(wish.shape), np.empty(len(wish))
+    _bound_action(wish, last_sent, activity, sent, active)
+    return sent, active
+
+
+@kernel
+def _bound_action(wish, last_sent, activity, sent, active):  # type: ignore[no-untyped-def]
     for n in range(wish.shape[0]):
         change = 0.0
         for j in range(wish.shape[1]):
             sent[n, j] = min(max(wish[n, j], -1.0), 1.0)
             change = max(change, abs(sent[n, j] - last_sent[n, j]))
         active[n] = activity[n] + _ACTIVITY_RATE * (change - activity[n])
-    return sent, active
 
 
 # At almost every step there is nothing to do, and one pass over the numbers says so. What is done otherwise may take its time.
@@ -266,11 +271,9 @@ def _all_fresh(observation, last, sampled, steps, hold_stale, fresh):  # type: i
 
 
 @kernel
-def _limits_learning(wish, activity, freeze, excitation, rate):  # type: ignore[no-untyped-def]
-    """Whether any vehicle is not excited or unwinds; and `Guard.permit`'s saturated [N, A], excited [N] and unwind [N]."""
+def _limits_learning(wish, activity, freeze, excitation, rate, saturated, excited, unwind):  # type: ignore[no-untyped-def]
+    """Whether any vehicle is not excited or unwinds; `Guard.permit`'s saturated [N, A], excited [N] and unwind [N] are written."""
     anywhere = False
-    saturated, excited = np.empty(wish.shape, dtype=np.bool_), np.empty(len(wish), dtype=np.bool_)
-    unwind = np.empty(len(wish))
     for n in range(wish.shape[0]):
         unsent = 0.0
         for j in range(wish.shape[1]):
@@ -278,14 +281,15 @@ def _limits_learning(wish, activity, freeze, excitation, rate):  # type: ignore[
             unsent = max(unsent, abs(wish[n, j]) - 1.0)
         excited[n], unwind[n] = activity[n] >= excitation, rate * unsent
         anywhere = anywhere or not excited[n] or unwind[n] > 0.0
-    return anywhere, saturated, excited, unwind
+    return anywhere
 
 
 @kernel
 def _due(loss, steps, margin, patience, keep_every, worse):  # type: ignore[no-untyped-def]
-    """For how long each row has been worse [N], written; whether any is to go back, or its turn has come to be kept."""
-    anywhere = False
+    """For how long each row has been worse [N], written; whether any is to go back, and whether any is to be kept."""
+    goes_back, is_kept = False, False
     for n in range(loss.shape[0]):
         worse[n] = worse[n] + 1 if loss[n, 0] > loss[n, 2] + margin else 0
-        anywhere = anywhere or worse[n] >= patience or steps[n] % keep_every == 0
-    return anywhere
+        goes_back = goes_back or worse[n] >= patience
+        is_kept = is_kept or (loss[n, 0] <= loss[n, 2] and steps[n] % keep_every == 0)
+    return goes_back, is_kept

@@ -16,6 +16,7 @@ from ...policies.kernels.arithmetic import INPUT_TILE, copy, linear, pack_linear
 from ..files import write_atomically
 from .compiled import helper, kernel
 from .encoder import HistoryEncoder
+from .packed import pack, reals, whole, wholes
 
 FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE = "nominal.json", "nominal.safetensors"
@@ -81,9 +82,9 @@ class NominalModel:
         previews = self.reader.preview_index
         asked_index = np.array([index for _, index in previews] or [self.reader.error_index], dtype=np.int64)
         asked_share = np.array([0.5 * ahead**2 for ahead, _ in previews] or [-ERROR_PER_ACCELERATION])
-        self.network = tuple(_network(self.tensors, history, self.reader))
+        self.network = pack(_network(self.tensors, history, self.reader))
         """What kernels compute it from, a `Network`."""
-        self.policy_response = tuple(Response(self.tensors["response"], asked_index, asked_share))
+        self.policy_response = pack(Response(self.tensors["response"], asked_index, asked_share))
         """What kernels ask the policy by, a `Response`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -214,9 +215,6 @@ class Network(NamedTuple):
     weights: [H, I], [H, H] and [R, H + I], the last one of the second layer and the inputs. What a command that stays does:
     held [A, H] to the first layer; from there on slopes, [H, H] and [R, H + A], the last one of the second layer and which
     command it is. rate_matrix [O, R] and context_index [C] read observations; history is K.
-
-    Kernels take it, and other groups of constants, as a plain tuple, which numba reads in half the time of a named one, and
-    name it themselves.
     """
 
     weights: np.ndarray
@@ -260,6 +258,32 @@ class Response(NamedTuple):
     table: np.ndarray
     channels: np.ndarray
     share: np.ndarray
+
+
+@helper
+def network_of(packed):  # type: ignore[no-untyped-def]
+    """The `Network` that was packed."""
+    hidden, rates = whole(packed, 6), whole(packed, 7)
+    return Network(
+        weights=reals(packed, 0),
+        slopes=reals(packed, 1),
+        held=reals(packed, 2).reshape(-1, hidden),
+        rate_matrix=reals(packed, 3).reshape(-1, rates),
+        context_index=wholes(packed, 4),
+        inputs=whole(packed, 5),
+        hidden=hidden,
+        rates=rates,
+        history=whole(packed, 8),
+    )
+
+
+@helper
+def response_of(packed):  # type: ignore[no-untyped-def]
+    """The `Response` that was packed."""
+    share = reals(packed, 2)
+    channels = wholes(packed, 1).reshape(share.shape[0], -1)
+    axes = channels.shape[1]
+    return Response(reals(packed, 0).reshape(axes * (axes + 3) // 2, axes), channels, share)
 
 
 @helper
@@ -357,7 +381,7 @@ def differentiate(network, first, second, change, work, gain):  # type: ignore[n
 
 @kernel
 def _accelerations(network, inputs):  # type: ignore[no-untyped-def]
-    network = Network(*network)
+    network = network_of(network)
     z, first, second, f = room(network), room(network), room(network), room(network)
     out = np.empty((inputs.shape[0], network.rates))
     for n in range(inputs.shape[0]):
@@ -369,7 +393,7 @@ def _accelerations(network, inputs):  # type: ignore[no-untyped-def]
 
 @kernel
 def _input_gain(network, inputs):  # type: ignore[no-untyped-def]
-    network = Network(*network)
+    network = network_of(network)
     z, first, second, f = room(network), room(network), room(network), room(network)
     out = np.empty((inputs.shape[0], network.rates, network.held.shape[0]))
     for n in range(inputs.shape[0]):
@@ -381,14 +405,14 @@ def _input_gain(network, inputs):  # type: ignore[no-untyped-def]
 
 @kernel
 def _asked(policy, acceleration, shown):  # type: ignore[no-untyped-def]
-    policy = Response(*policy)
+    policy = response_of(policy)
     for n in range(shown.shape[0]):
         ask(policy, acceleration[n], shown[n])
 
 
 @kernel
 def _response(policy, d):  # type: ignore[no-untyped-def]
-    policy = Response(*policy)
+    policy = response_of(policy)
     out = np.empty_like(d)
     for n in range(d.shape[0]):
         respond(policy, d[n], out[n])

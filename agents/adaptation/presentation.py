@@ -8,6 +8,7 @@ import numpy as np
 
 from .compiled import helper, kernel
 from .nominal import NominalModel
+from .packed import pack, reals, wholes
 from .state import State, part
 
 
@@ -29,7 +30,7 @@ class Presentation:
         tracked = [rates[i] for i in reader.tracked_rate]
         moving = bool(reader.preview_index) and all(len(channels) == 2 for channels in tracked)
         ahead = np.array([seconds for seconds, _ in reader.preview_index])
-        self._channels = tuple(
+        self.channels = pack(
             Channels(
                 reader.rate_matrix,
                 np.array([names.index(channels[0]) for channels in rates]),
@@ -47,7 +48,7 @@ class Presentation:
     def show(self, state: State, observation: np.ndarray) -> np.ndarray:
         """Observations [N, O] float64 of what `state` believes (`DisturbanceObserver.predict`)."""
         shown = observation.astype(np.float64)
-        _show(self._channels, state.parts(Belief), state.rows, shown)
+        show(self.channels, state.parts(Belief), state.rows, shown)
         return shown
 
 
@@ -75,10 +76,28 @@ class Channels(NamedTuple):
     step: np.ndarray
 
 
+@helper
+def _channels_of(packed):  # type: ignore[no-untyped-def]
+    """The `Channels` that were packed."""
+    own, tracked = wholes(packed, 1), wholes(packed, 3)
+    preview = wholes(packed, 6)
+    previews = preview.shape[0] // max(tracked.shape[0], 1)
+    return Channels(
+        rate_matrix=reals(packed, 0).reshape(-1, own.shape[0]),
+        own=own,
+        context=wholes(packed, 2),
+        tracked=tracked,
+        error=wholes(packed, 4),
+        reference=wholes(packed, 5),
+        preview=preview.reshape(previews, tracked.shape[0]),
+        step=reals(packed, 7).reshape(-1, 2 + previews, 1 + previews),
+    )
+
+
 @kernel
-def _show(c, parts, rows, shown):  # type: ignore[no-untyped-def]
+def show(c, parts, rows, shown):  # type: ignore[no-untyped-def]
     """`Presentation.show`: shown [N, O] comes as the observation and is written."""
-    c = Channels(*c)
+    c = _channels_of(c)
     previews, measured = c.preview.shape[0], np.empty(c.own.shape[0])
     known = np.empty((c.reference.shape[0], 1 + previews))
     for n in range(rows.shape[0]):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import helper
+from .compiled import inlined
 
 
 class State(Mapping[str, np.ndarray]):
@@ -88,7 +88,7 @@ def _parts(layout: _Layout, fields: type) -> np.ndarray:
     return np.array([(each.start, each.stop) for each in columns])
 
 
-@helper
+@inlined
 def part(row, parts, k):  # type: ignore[no-untyped-def]
     """The k-th of the fields that `State.parts` found, of the row [S] of one vehicle: a view, [...] in one dimension."""
     return row[parts[k, 0] : parts[k, 1]]

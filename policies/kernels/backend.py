@@ -60,6 +60,11 @@ def helper(function: Callable[..., Any]) -> Any:
     return function if numba is None else numba.njit(**_OPTIONS)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """A helper of one line, written out where it is called: a `helper` is compiled anew for each constant that it is called with."""
+    return function if numba is None else numba.njit(inline="always")(function)
+
+
 def kernel(function: Callable[..., Any], helpers: bytes = HELPERS) -> Any:
     """A function that Python calls; its compiled code is kept on disk for later processes, until `helpers` (the `stamp` of the
     files with the helpers that it calls) changes."""

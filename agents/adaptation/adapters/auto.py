@@ -73,10 +73,9 @@ class Auto(Adapter):
 
     def learn(self, state: State, transition: Transition) -> State:
         after = self.model_based.learn(state, transition)
-        if _doubts(state.parts(Trust), state.rows):
+        if _weigh(self.tolerance, self.width, after.parts(Trust), after.rows):
             learned, acts = self.integral.learn(self._fallback(state), transition), state["weight"] < 1.0
             after["fallback"][acts] = learned["integral"][acts]
-        _weigh(self.tolerance, self.width, after.parts(Trust), after.rows)
         return after
 
     def loss(self, state: State) -> np.ndarray:
@@ -121,10 +120,12 @@ def _doubts(parts, rows):  # type: ignore[no-untyped-def]
 
 @kernel
 def _weigh(tolerance, width, parts, rows):  # type: ignore[no-untyped-def]
-    """The weight follows the loss."""
+    """The weight follows the loss; whether the integral had any in any row."""
+    doubted = _doubts(parts, rows)
     for n in range(rows.shape[0]):
         loss, weight = part(rows[n], parts, 0), part(rows[n], parts, 1)
         weight[0] = min(max((loss[1] - loss[0] + tolerance) / width, 0.0), 1.0)
+    return doubted
 
 
 def _blend(weight: np.ndarray, model_based: np.ndarray, integral: np.ndarray) -> np.ndarray:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..adapter import Transition
-from ..compensators.car import CarCompensator
-from ..estimator import DisturbanceObserver
+from ..compensators.car import CarCompensator, unbias
+from ..compensators.car import Memory as OwnMemory
+from ..compensators.car import learn as learn_own
+from ..compensators.car import see as answer
+from ..compiled import kernel
+from ..estimator import DisturbanceObserver, Memory, learn, predict
 from ..nominal import NominalModel
 from ..state import State
 from .model_based import ModelBased
@@ -42,9 +46,10 @@ class Car(ModelBased):
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        unbiased = self.compensator.unbiased(state, observation)
-        after = self.estimator.predict(state, unbiased)
-        return self.compensator.see(after, unbiased), after
+        after, shown = state.copy(), observation.astype(np.float64)
+        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.compensator.demand
+        _see(*known, after.parts(Memory), after.parts(OwnMemory), after.rows, shown)
+        return shown, after
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
@@ -52,12 +57,36 @@ class Car(ModelBased):
         return self.compensator.correct(state, action), state
 
     def learn(self, state: State, transition: Transition) -> State:
-        t = transition
-        seen = (self.compensator.unbiased(state, each) for each in (t.observation, t.next_observation))
-        t = Transition(next(seen), t.action, t.saturated, next(seen), *t[4:])
-        after, _, _, learns = self.estimator.learn(state, t, self._touched)
-        return self.compensator.learn(state, after, learns, t)
+        after = state.copy()
+        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
+        parts = after.parts(Memory), after.parts(OwnMemory)
+        _learn(*known, *self.sample(transition), *parts, state.rows, after.rows)
+        return after
 
     def estimate(self, state: State) -> np.ndarray:
         beside = [state["demand"], state["delay"] * self.nominal.dt]
         return np.concatenate([state["d"], state["grip"], np.stack(beside, axis=1)], axis=1)
+
+
+@kernel
+def _see(network, estimator, compensator, demand, known, own, rows, shown):  # type: ignore[no-untyped-def]
+    """`Car.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
+    unbias(compensator, own, rows, shown)
+    predict(network, estimator, shown, known, rows)
+    answer(compensator, demand, own, rows, shown)
+
+
+@kernel
+def _learn(  # type: ignore[no-untyped-def]
+    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak,
+    dead_zone, known, own, before, rows,
+):  # fmt: skip
+    """`Car.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
+    seen, then = observation.copy(), following.copy()
+    unbias(compensator, own, before, seen)
+    unbias(compensator, own, before, then)
+    shape = len(rows), touched.shape[1]
+    expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(len(rows), dtype=np.bool_)
+    sample = seen, then, action, saturated, fresh, excited, dt, leak, dead_zone
+    learn(network, estimator, touched, *sample, known, rows, expected, explained, learns)
+    learn_own(network, compensator, before, learns, seen, then, saturated, fresh, dt, undone, own, rows)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....policies.kernels.arithmetic import copy
 from ..adapter import Transition
 from ..compensators.drone import DroneCompensator
-from ..estimator import DisturbanceObserver
+from ..compensators.drone import Memory as OwnMemory
+from ..compensators.drone import learn as learn_own
+from ..compensators.drone import see as answer
+from ..compiled import kernel
+from ..estimator import DisturbanceObserver, Memory, learn, predict, recall
 from ..nominal import NominalModel
+from ..presentation import Belief, show
 from ..state import State
 from .model_based import ModelBased
 
@@ -41,8 +47,12 @@ class Drone(ModelBased):
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        after = self.estimator.predict(state, observation)
-        return self.compensator.see(after, self.presentation.show(after, observation)), after
+        after, shown = state.copy(), observation.astype(np.float64)
+        known = self.nominal.network, self.estimator.constants, self.presentation.channels
+        own = self.compensator.constants, self.nominal.policy_response
+        parts = after.parts(Memory), after.parts(Belief), after.parts(OwnMemory)
+        _see(*known, *own, *parts, after.rows, shown)
+        return shown, after
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
@@ -50,9 +60,36 @@ class Drone(ModelBased):
         return self.compensator.correct(state, action, dt)
 
     def learn(self, state: State, transition: Transition) -> State:
-        after, f, _, learns = self.estimator.learn(state, transition, self._touched)
-        return self.compensator.learn(after, f, state["context"], learns, transition)
+        after = state.copy()
+        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
+        parts = after.parts(Memory), after.parts(OwnMemory)
+        _learn(*known, *self.sample(transition), *parts, state.rows, after.rows)
+        return after
 
     def estimate(self, state: State) -> np.ndarray:
         beside = [state["effectiveness"], state["delay"] * self.nominal.dt]
         return np.concatenate([state["d"], np.stack(beside, axis=1)], axis=1)
+
+
+@kernel
+def _see(network, estimator, channels, compensator, policy, known, believed, own, rows, shown):  # type: ignore[no-untyped-def]
+    """`Drone.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
+    predict(network, estimator, shown, known, rows)
+    show(channels, believed, rows, shown)
+    answer(compensator, policy, own, rows, shown)
+
+
+@kernel
+def _learn(  # type: ignore[no-untyped-def]
+    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak,
+    dead_zone, known, own, before, rows,
+):  # fmt: skip
+    """`Drone.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
+    actions, rates = touched.shape
+    expected, explained = np.empty((len(rows), rates)), np.empty((len(rows), rates))
+    learns, attitude = np.empty(len(rows), dtype=np.bool_), np.empty((len(rows), 9))
+    sample = observation, following, action, saturated, fresh, excited, dt, leak, dead_zone
+    learn(network, estimator, touched, *sample, known, rows, expected, explained, learns)
+    for n in range(len(rows)):
+        copy(recall(before[n], known, actions, rates).context, attitude[n])
+    learn_own(compensator, expected, attitude, learns, following, saturated, dt, undone, own, rows)

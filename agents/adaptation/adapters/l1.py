@@ -9,7 +9,7 @@ import numpy as np
 from ..adapter import Adapter, Transition
 from ..compensators.generic import GenericCompensator
 from ..compiled import helper, kernel
-from ..nominal import Network, NominalModel, arrange, forward, read, room, take_in
+from ..nominal import NominalModel, arrange, forward, network_of, read, room, take_in
 from ..state import State, part
 
 
@@ -115,7 +115,7 @@ def _recall(row, parts, actions):  # type: ignore[no-untyped-def]
 @kernel
 def _see(network, observation, parts, rows):  # type: ignore[no-untyped-def]
     """The vehicle is believed to be where the observations [N, O] show it."""
-    network = Network(*network)
+    network = network_of(network)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts, network.held.shape[0])
         read(network, observation[n], s.believed_rates, s.believed_context)
@@ -126,7 +126,7 @@ def _learn(  # type: ignore[no-untyped-def]
     network, decay, bandwidth, leak, limit, observation, following, action, saturated, fresh, dt, parts, rows
 ):
     """`L1.learn`; the states `rows` [N, S] are written. |d| is projected onto limit [R]."""
-    network = Network(*network)
+    network = network_of(network)
     z, first, second, f = room(network), room(network), room(network), room(network)
     before, after = np.empty(limit.shape[0]), np.empty(limit.shape[0])
     context = np.empty(network.context_index.shape[0])

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..adapter import Adapter
+from ..adapter import Adapter, Transition
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
 from ..presentation import Presentation
@@ -28,7 +28,24 @@ class ModelBased(Adapter):
         super().__init__(nominal)
         self.estimator = estimator or DisturbanceObserver(nominal)
         self.presentation = Presentation(nominal, self.estimator.delays)
-        self._touched = touched
+        self.touched = touched
+
+    def sample(self, transition: Transition) -> tuple[np.ndarray | float, ...]:
+        """What of a transition kernels take: observations [N, O] before and after, action and saturated [N, A], fresh and
+        excited [N], dt [N], the share [N] that integrals lose, leak and dead zone."""
+        t = transition
+        observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
+        return (
+            *observations,
+            t.action,
+            t.saturated,
+            t.fresh,
+            t.fresh & t.excited,
+            t.dt,
+            t.dt * t.unwind,
+            t.leak,
+            t.dead_zone,
+        )
 
     def loss(self, state: State) -> np.ndarray:
         return state["loss"]

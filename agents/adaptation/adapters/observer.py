@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..adapter import Transition
-from ..compensators.generic import GenericCompensator
-from ..estimator import DisturbanceObserver
+from ..compensators.generic import GenericCompensator, integrate
+from ..compensators.generic import Memory as OwnMemory
+from ..compensators.generic import see as answer
+from ..compiled import kernel
+from ..estimator import DisturbanceObserver, Memory, learn, predict
 from ..nominal import NominalModel
+from ..presentation import Belief, show
 from ..state import State
 from .model_based import ModelBased
 
@@ -37,8 +41,12 @@ class Observer(ModelBased):
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        after = self.estimator.predict(state, observation)
-        return self.compensator.see(after, self.presentation.show(after, observation))
+        after, shown = state.copy(), observation.astype(np.float64)
+        known = self.nominal.network, self.estimator.constants, self.presentation.channels
+        own = self.compensator.constants, self.nominal.policy_response
+        parts = after.parts(Memory), after.parts(Belief), after.parts(OwnMemory)
+        _see(*known, *own, *parts, after.rows, shown)
+        return shown, after
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
@@ -46,8 +54,31 @@ class Observer(ModelBased):
         return self.compensator.correct(state, action, dt)
 
     def learn(self, state: State, transition: Transition) -> State:
-        after, *_ = self.estimator.learn(state, transition, self._touched)
-        return self.compensator.integrate(after, transition)
+        after = state.copy()
+        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
+        _learn(*known, *self.sample(transition), after.parts(Memory), after.parts(OwnMemory), after.rows)
+        return after
 
     def estimate(self, state: State) -> np.ndarray:
         return np.concatenate([state["d"], state["delay"][:, None] * self.nominal.dt], axis=1)
+
+
+@kernel
+def _see(network, estimator, channels, compensator, policy, known, believed, own, rows, shown):  # type: ignore[no-untyped-def]
+    """`Observer.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
+    predict(network, estimator, shown, known, rows)
+    show(channels, believed, rows, shown)
+    answer(compensator, network, policy, own, rows, shown)
+
+
+@kernel
+def _learn(  # type: ignore[no-untyped-def]
+    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak,
+    dead_zone, known, own, rows,
+):  # fmt: skip
+    """`Observer.learn`; the states `rows` [N, S] are written."""
+    shape = len(rows), touched.shape[1]
+    expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(len(rows), dtype=np.bool_)
+    sample = observation, following, action, saturated, fresh, excited, dt, leak, dead_zone
+    learn(network, estimator, touched, *sample, known, rows, expected, explained, learns)
+    integrate(compensator, following, saturated, fresh, dt, undone, own, rows)

@@ -16,9 +16,10 @@ from ....policies.kernels.arithmetic import copy
 from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, kernel
-from ..demand import Demand, lower
+from ..demand import Demand, demand_of, lower
 from ..estimator import AUTOCOVARIANCE, LOG_WEIGHT, X
-from ..nominal import Network, NominalModel, arrange, differentiate, forward, room
+from ..nominal import NominalModel, arrange, differentiate, forward, network_of, room
+from ..packed import pack, real, reals, wholes
 from ..state import State, part
 
 _RATES = ("forward_velocity", "lateral_velocity", "yaw_rate")
@@ -136,10 +137,11 @@ class CarCompensator:
         return CarCompensator(nominal, load_car(nominal.env["kwargs"]["vehicle"]))
 
     @cached_property
-    def _constants(self) -> tuple[np.ndarray | float, ...]:
+    def constants(self) -> np.ndarray:
+        """`Constants`, packed."""
         names, car = list(self.nominal.observation_names), self.vehicle
         curvature = [name for name in names if name.startswith(_CURVATURE)]
-        return tuple(
+        return pack(
             Constants(
                 own=_places(names, _OWN),
                 rates=_places(names, _RATES),
@@ -170,8 +172,9 @@ class CarCompensator:
         )
 
     @cached_property
-    def _demand(self) -> tuple[np.ndarray, ...]:
-        return tuple(Demand.of(self.nominal.reader))
+    def demand(self) -> np.ndarray:
+        """`Demand` of its environment, packed."""
+        return pack(Demand.of(self.nominal.reader))
 
     def initial_state(self, n: int) -> State:
         """grip, offset [N, 2] front and rear; spread [N, 2, 3] their variance, covariance and variance; demand [N] the share
@@ -188,20 +191,10 @@ class CarCompensator:
             }
         )
 
-    def unbiased(self, state: State, observation: np.ndarray) -> np.ndarray:
-        """Observations [N, O] float64 without the biases that are believed."""
-        freed = observation.astype(np.float64)
-        freed[:, self._biased] -= state["bias"]
-        return freed
-
-    @cached_property
-    def _biased(self) -> np.ndarray:
-        return _places(list(self.nominal.observation_names), _RATES[1:])
-
     def see(self, state: State, observation: np.ndarray) -> np.ndarray:
         """Observations [N, O] float64 of the car where `state` believes it (`DisturbanceObserver.predict`)."""
         shown = observation.astype(np.float64)
-        _see(self._constants, self._demand, state.parts(Memory), state.rows, shown)
+        see(self.constants, self.demand, state.parts(Memory), state.rows, shown)
         return shown
 
     def correct(self, state: State, action: np.ndarray) -> np.ndarray:
@@ -214,7 +207,7 @@ class CarCompensator:
         after = state.copy()
         sample = t.observation, t.next_observation, t.saturated, t.fresh, t.dt, t.dt * t.unwind
         parts = after.parts(Memory)
-        _learn(self.nominal.network, self._constants, before.rows, learns, *sample, parts, after.rows)
+        learn(self.nominal.network, self.constants, before.rows, learns, *sample, parts, after.rows)
         return after
 
 
@@ -295,10 +288,52 @@ class Constants(NamedTuple):
     integral_window: float
 
 
+@helper
+def _constants_of(packed):  # type: ignore[no-untyped-def]
+    """The `Constants` that were packed."""
+    return Constants(
+        own=wholes(packed, 0),
+        rates=wholes(packed, 1),
+        curvature=wholes(packed, 2),
+        reference=wholes(packed, 3),
+        ahead=reals(packed, 4),
+        sd=reals(packed, 5),
+        dt=real(packed, 6),
+        front_arm=real(packed, 7),
+        rear_arm=real(packed, 8),
+        yaw_arm=real(packed, 9),
+        damping=real(packed, 10),
+        answered=real(packed, 11),
+        answer_s=real(packed, 12),
+        authority=real(packed, 13),
+        most_sideslip=real(packed, 14),
+        gone=real(packed, 15),
+        whole=real(packed, 16),
+        grip_wander=real(packed, 17),
+        doubt=real(packed, 18),
+        raised_s=real(packed, 19),
+        offset_wander=reals(packed, 20),
+        bias_s=real(packed, 21),
+        integral_gain=real(packed, 22),
+        integral_limit=real(packed, 23),
+        integral_window=real(packed, 24),
+    )
+
+
 @kernel
-def _see(c, demand, parts, rows, shown):  # type: ignore[no-untyped-def]
+def unbias(c, parts, rows, freed):  # type: ignore[no-untyped-def]
+    """freed [N, O] comes as the observation, and is rid of the biases that are believed."""
+    c = _constants_of(c)
+    for n in range(rows.shape[0]):
+        bias = _recall(rows[n], parts).bias
+        freed[n, c.rates[_LATERAL]] -= bias[0]
+        freed[n, c.rates[_YAW]] -= bias[1]
+
+
+@kernel
+def see(c, demand, parts, rows, shown):  # type: ignore[no-untyped-def]
     """`CarCompensator.see`: shown [N, O] comes as the observation and is written."""
-    c, demand = Constants(*c), Demand(*demand)
+    c, demand = _constants_of(c), demand_of(demand)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         speed, sideslip = s.believed_rates[_FORWARD], s.answer[2]
@@ -341,11 +376,11 @@ def _at(places, values, place):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _learn(  # type: ignore[no-untyped-def]
+def learn(  # type: ignore[no-untyped-def]
     network, c, before, learns, observation, following, saturated, fresh, dt, undone, parts, rows
 ):
     """`CarCompensator.learn`; before [N, S] is the state before the estimator learned, and rows [N, S] is written."""
-    network, c = Network(*network), Constants(*c)
+    network, c = network_of(network), _constants_of(c)
     z, first, second, f = room(network), room(network), room(network), room(network)
     believed, change, gain, wanted = np.empty(3), np.empty(3), np.empty((3, 3)), np.empty(3)
     for n in range(rows.shape[0]):

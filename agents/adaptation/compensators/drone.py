@@ -13,7 +13,8 @@ from ....envs.drone.vehicle import GRAVITY, ROTORS, Vehicle, load_vehicle
 from ..adapter import Transition
 from ..compiled import helper, kernel
 from ..estimator import D
-from ..nominal import NominalModel, Response, ask, respond
+from ..nominal import NominalModel, ask, respond, response_of
+from ..packed import pack, real, reals, whole, wholes
 from ..state import State, part
 from ..thrust import thrust_acceleration
 
@@ -80,9 +81,10 @@ class DroneCompensator:
     prioritise: bool = True
 
     @cached_property
-    def _constants(self) -> tuple[np.ndarray | float, ...]:
+    def constants(self) -> np.ndarray:
+        """`Constants`, packed."""
         v, reader, rates = self.vehicle, self.nominal.reader, list(self.nominal.signals.rates)
-        return tuple(
+        return pack(
             Constants(
                 tracked=reader.tracked_rate,
                 error=reader.error_index,
@@ -140,13 +142,13 @@ class DroneCompensator:
     def see(self, state: State, shown: np.ndarray) -> np.ndarray:
         """Observations [N, O] like `shown`, whose reference answers what only leaning can."""
         shown = shown.astype(np.float64)
-        _see(self._constants, self.nominal.policy_response, state.parts(Memory), state.rows, shown)
+        see(self.constants, self.nominal.policy_response, state.parts(Memory), state.rows, shown)
         return shown
 
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, 4], beyond the action's bounds where more was wished for, and the state after."""
         wish, after = action.astype(np.float64), state.copy()
-        _correct(self._constants, dt, after.parts(Memory), after.rows, wish)
+        _correct(self.constants, dt, after.parts(Memory), after.rows, wish)
         return wish, after
 
     def learn(self, state: State, f: np.ndarray, context: np.ndarray, learns: np.ndarray, t: Transition) -> State:
@@ -154,7 +156,7 @@ class DroneCompensator:
         after = state.copy()
         attitude, following = np.ascontiguousarray(context), np.asarray(t.next_observation, dtype=np.float64)
         known = f, attitude, learns, following, t.saturated, t.dt, t.dt * t.unwind
-        _learn(self._constants, *known, after.parts(Memory), after.rows)
+        learn(self.constants, *known, after.parts(Memory), after.rows)
         return after
 
 
@@ -222,11 +224,43 @@ class Constants(NamedTuple):
     prioritise: bool
 
 
+@helper
+def _constants_of(packed):  # type: ignore[no-untyped-def]
+    """The `Constants` that were packed."""
+    return Constants(
+        tracked=wholes(packed, 0),
+        error=wholes(packed, 1),
+        max_rates=reals(packed, 2),
+        rate_gains=reals(packed, 3),
+        shares=reals(packed, 4).reshape(ROTORS, 4),
+        torque_gain=reals(packed, 5),
+        velocity=whole(packed, 6),
+        turn=whole(packed, 7),
+        weight=real(packed, 8),
+        thrust_range=real(packed, 9),
+        max_rotor_thrust=real(packed, 10),
+        effectiveness_s=real(packed, 11),
+        rate_authority=real(packed, 12),
+        lead=real(packed, 13),
+        lead_filter=real(packed, 14),
+        thrust_to_weight=real(packed, 15),
+        no_reserve=real(packed, 16),
+        full_reserve=real(packed, 17),
+        room=real(packed, 18),
+        asked_limit=real(packed, 19),
+        integral_gain=real(packed, 20),
+        integral_leak_s=real(packed, 21),
+        integral_limit=real(packed, 22),
+        integral_window=real(packed, 23),
+        prioritise=whole(packed, 24),
+    )
+
+
 @kernel
-def _see(c, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
+def see(c, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
     """What of d_v, with its lead (none while commands are late), is perpendicular to body z is asked for in shown [N, O]:
     thrust answers at once, only leaning takes time."""
-    c, policy = Constants(*c), Response(*policy)
+    c, policy = _constants_of(c), response_of(policy)
     across, asked = np.empty(3), np.empty(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
@@ -246,7 +280,7 @@ def _see(c, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
 @kernel
 def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
     """`DroneCompensator.correct`: wish [N, 4] comes as the policy's action and is written, as is slow."""
-    c = Constants(*c)
+    c = _constants_of(c)
     correction = np.empty(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
@@ -279,9 +313,9 @@ def _reserve(c, d, up, effectiveness):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _learn(c, f, context, learns, observation, saturated, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
+def learn(c, f, context, learns, observation, saturated, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
     """`DroneCompensator.learn`; the states `rows` [N, S] are written."""
-    c = Constants(*c)
+    c = _constants_of(c)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         if learns[n]:

@@ -11,7 +11,8 @@ import numpy as np
 from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, kernel
-from ..nominal import Network, NominalModel, Response, arrange, ask, differentiate, forward, respond, room
+from ..nominal import NominalModel, arrange, ask, differentiate, forward, network_of, respond, response_of, room
+from ..packed import pack, real, reals, wholes
 from ..state import State, part
 
 
@@ -65,9 +66,10 @@ class GenericCompensator:
         )
 
     @cached_property
-    def _constants(self) -> tuple[np.ndarray | float, ...]:
+    def constants(self) -> np.ndarray:
+        """`Constants`, packed."""
         reader = self.nominal.reader
-        return tuple(
+        return pack(
             Constants(
                 sd=self.nominal.acceleration_sd,
                 tracked=reader.tracked_rate,
@@ -88,13 +90,13 @@ class GenericCompensator:
         """Observations [N, O] whose reference answers the unmatched part of d, and the state after."""
         shown, after = observation.astype(np.float64), state.copy()
         nominal = self.nominal
-        _see(self._constants, nominal.network, nominal.policy_response, after.parts(Memory), after.rows, shown)
+        see(self.constants, nominal.network, nominal.policy_response, after.parts(Memory), after.rows, shown)
         return shown, after
 
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, A], not yet within the action's bounds, and the state after."""
         wish, after = action.astype(np.float64), state.copy()
-        _correct(self._constants, dt, after.parts(Memory), after.rows, wish)
+        _correct(self.constants, dt, after.parts(Memory), after.rows, wish)
         return wish, after
 
     def integrate(self, state: State, transition: Transition) -> State:
@@ -102,7 +104,7 @@ class GenericCompensator:
         t, after = transition, state.copy()
         following = np.asarray(t.next_observation, dtype=np.float64)
         known = following, t.saturated, t.fresh, t.dt, t.dt * t.unwind
-        _integrate(self._constants, *known, after.parts(Memory), after.rows)
+        integrate(self.constants, *known, after.parts(Memory), after.rows)
         return after
 
 
@@ -154,14 +156,33 @@ class Constants(NamedTuple):
     integral_window: float
 
 
+@helper
+def _constants_of(packed):  # type: ignore[no-untyped-def]
+    """The `Constants` that were packed."""
+    return Constants(
+        sd=reals(packed, 0),
+        tracked=wholes(packed, 1),
+        error=wholes(packed, 2),
+        damping=real(packed, 3),
+        time_constant=real(packed, 4),
+        authority=real(packed, 5),
+        asked_limit=real(packed, 6),
+        lead=real(packed, 7),
+        lead_filter=real(packed, 8),
+        integral_gain=real(packed, 9),
+        integral_limit=real(packed, 10),
+        integral_window=real(packed, 11),
+    )
+
+
 _PROJECTION_DAMPING = 0.01
 """Of the part of d that is taken for matched: what little damping leaves of it would be answered twice."""
 
 
 @kernel
-def _see(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
+def see(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
     """`GenericCompensator.see`: shown [N, O] comes as the observation and is written, as is gain."""
-    c, network, policy = Constants(*c), Network(*network), Response(*policy)
+    c, network, policy = _constants_of(c), network_of(network), response_of(policy)
     tracked = c.tracked.shape[0]
     z, first, second, f = room(network), room(network), room(network), room(network)
     matched, unmatched = np.empty(network.held.shape[0]), np.empty(network.rates)
@@ -184,7 +205,7 @@ def _see(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped-def
 @kernel
 def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
     """`GenericCompensator.correct`: wish [N, A] comes as the policy's action and is written, as are correction and slow."""
-    c = Constants(*c)
+    c = _constants_of(c)
     matched, unmatched = np.empty(wish.shape[1]), np.empty(c.sd.shape[0])
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
@@ -201,9 +222,9 @@ def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _integrate(c, observation, saturated, fresh, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
+def integrate(c, observation, saturated, fresh, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
     """`GenericCompensator.integrate`: the integral is written, and loses the share undone [N]."""
-    c = Constants(*c)
+    c = _constants_of(c)
     for n in range(rows.shape[0]):
         integral = _recall(rows[n], parts).integral
         square, active = 0.0, fresh[n]
