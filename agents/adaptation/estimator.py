@@ -14,9 +14,14 @@ The variances of v and of the model error come from the one-step residual r = (x
 rates: measurement noise makes its lag-1 autocovariance negative, c1 = var(v) / dt²; half the mean square of r_t - r_(t-1)
 is 3 c1 + var(model error) (covariance matching: Mehra 1970, IEEE Trans. Automatic Control 15(2)).
 
-A bank of the same model fed with commands of k periods ago tells how late they arrive: that delay is believed whose
-residuals are likelier than the present one's by enough, under the scatter that even the best of them shows. What the vehicle is shown to be is then rolled forward by
-the commands that are still on their way (Smith predictor), and so is a sample that did not arrive.
+A bank of the same model fed with commands of k periods ago tells how late they arrive. Each follows the measured rates by its
+own accelerations f_k and a share of what it was wrong by, e_k, and that delay is believed whose e_k are likelier than the
+present one's by enough, under the scatter that even the best of them shows:
+
+    e_k = x_t - x_k - dt f_k,   x_k+ = x_k + dt f_k + gain e_k
+
+What the vehicle is shown to be is then rolled forward by the commands that are still on their way (Smith predictor), and so is
+a sample that did not arrive.
 """
 
 from __future__ import annotations
@@ -57,9 +62,9 @@ class DisturbanceObserver:
 
     State, R rates, C context channels, M members, L delays, K + L - 1 commands: commands [N, K + L - 1, A] newest first;
     age [N] transitions; rates [N, R] and context [N, C], measured or, where stale [N], predicted; travel [N, R] how far each
-    rate has carried the vehicle since its last sample; filters [N, M, 6, R]; noise [N, 5, R]; residuals [N, L, R] mean by
-    delay; scatter [N, R] variance under the best of them; evidence [N, L] log likelihood; delay [N] periods; rate_bias [N, 3] of
-    the gyroscopes, where an attitude is known to compare them with; loss [N, 3] of predicting one step ahead with what was
+    rate has carried the vehicle since its last sample; filters [N, M, 6, R]; noise [N, 5, R]; followed [N, L, R] rates and
+    residuals [N, L, R] mean by delay; scatter [N, R] variance under the best of them; evidence [N, L] log likelihood; delay [N]
+    periods; rate_bias [N, 3] of the gyroscopes, where an attitude is known to compare them with; loss [N, 3] of predicting one step ahead with what was
     learned, without, and with the shadow; d [N, R]; effectiveness [N] of thrust along body z, which a compensator that knows
     of it may learn, 0 being nominal; kept_d, kept_delay and kept_effectiveness, the shadow; believed_rates [N, R],
     believed_context [N, C] and believed_travel [N, R], where the vehicle will be when the next command arrives.
@@ -72,6 +77,8 @@ class DisturbanceObserver:
         forgetting: of the members' log weights, per sample.
         delays: how many delays are told apart, 0 to delays - 1 periods; 1 never looks for one.
         delay_forgetting: of the delays' log likelihoods, per sample.
+        delay_gain: that share. With 1 a sample is compared with the last one alone; with less, small accelerations add up to
+            more than the noise of two samples.
         delay_evidence: by how much another delay must be likelier, nats.
         predicts: whether what the vehicle is shown to be is rolled forward by the delay.
         bias_s: time constant of the gyroscopes' bias, s; inf: taken to have none.
@@ -84,6 +91,7 @@ class DisturbanceObserver:
     forgetting: float = 0.96
     delays: int = 4
     delay_forgetting: float = 0.93
+    delay_gain: float = 1.0
     delay_evidence: float = 12.0
     predicts: bool = True
     bias_s: float = 1.0
@@ -112,6 +120,7 @@ class DisturbanceObserver:
             "stale": np.zeros(n),
             "filters": filters,
             "noise": noise,
+            "followed": np.zeros((n, delays, rates)),
             "residuals": np.zeros((n, delays, rates)),
             "scatter": np.tile(nominal.residual_sd**2, (n, 1)),
             "evidence": np.zeros((n, delays)),
@@ -145,6 +154,7 @@ class DisturbanceObserver:
                 noise_rate=self.noise_rate,
                 forgetting=self.forgetting,
                 delay_forgetting=self.delay_forgetting,
+                delay_gain=self.delay_gain,
                 delay_evidence=self.delay_evidence,
                 bias_s=self.bias_s,
                 delays=self.delays,
@@ -234,6 +244,7 @@ class Memory(NamedTuple):
     stale: np.ndarray
     filters: np.ndarray
     noise: np.ndarray
+    followed: np.ndarray
     residuals: np.ndarray
     scatter: np.ndarray
     evidence: np.ndarray
@@ -262,20 +273,21 @@ def recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
         stale=part(row, parts, 5),
         filters=part(row, parts, 6).reshape(-1, 6, rates),
         noise=part(row, parts, 7).reshape(-1, rates),
-        residuals=part(row, parts, 8).reshape(-1, rates),
-        scatter=part(row, parts, 9),
-        evidence=part(row, parts, 10),
-        delay=part(row, parts, 11),
-        rate_bias=part(row, parts, 12),
-        loss=part(row, parts, 13),
-        d=part(row, parts, 14),
-        effectiveness=part(row, parts, 15),
-        kept_d=part(row, parts, 16),
-        kept_delay=part(row, parts, 17),
-        kept_effectiveness=part(row, parts, 18),
-        believed_rates=part(row, parts, 19),
-        believed_context=part(row, parts, 20),
-        believed_travel=part(row, parts, 21),
+        followed=part(row, parts, 8).reshape(-1, rates),
+        residuals=part(row, parts, 9).reshape(-1, rates),
+        scatter=part(row, parts, 10),
+        evidence=part(row, parts, 11),
+        delay=part(row, parts, 12),
+        rate_bias=part(row, parts, 13),
+        loss=part(row, parts, 14),
+        d=part(row, parts, 15),
+        effectiveness=part(row, parts, 16),
+        kept_d=part(row, parts, 17),
+        kept_delay=part(row, parts, 18),
+        kept_effectiveness=part(row, parts, 19),
+        believed_rates=part(row, parts, 20),
+        believed_context=part(row, parts, 21),
+        believed_travel=part(row, parts, 22),
     )
 
 
@@ -295,6 +307,7 @@ class Constants(NamedTuple):
     noise_rate: float
     forgetting: float
     delay_forgetting: float
+    delay_gain: float
     delay_evidence: float
     bias_s: float
     delays: int
@@ -315,10 +328,11 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         noise_rate=real(packed, 7),
         forgetting=real(packed, 8),
         delay_forgetting=real(packed, 9),
-        delay_evidence=real(packed, 10),
-        bias_s=real(packed, 11),
-        delays=whole(packed, 12),
-        predicts=whole(packed, 13),
+        delay_gain=real(packed, 10),
+        delay_evidence=real(packed, 11),
+        bias_s=real(packed, 12),
+        delays=whole(packed, 13),
+        predicts=whole(packed, 14),
     )
 
 
@@ -403,7 +417,10 @@ def learn(  # type: ignore[no-untyped-def]
         if scored:
             _score(c, f[0], expected[n], s.d, kept, before, measured, h, s.noise, s.loss)
         if learns[n]:
-            _tell_delays(c, f, before, measured, h, s)
+            _tell_delays(c, f, measured, h, s)
+        else:
+            for k in range(c.delays):
+                copy(measured, s.followed[k])
         if fresh[n]:
             copy(measured, s.rates)
             copy(measured_context, s.context)
@@ -476,12 +493,14 @@ def _learn_rate_bias(c, attitude, attitude_after, before, measured, h, bias):  #
 
 
 @helper
-def _tell_delays(c, f, before, measured, h, s):  # type: ignore[no-untyped-def]
+def _tell_delays(c, f, measured, h, s):  # type: ignore[no-untyped-def]
     """Add to each delay's log likelihood, and change to one that is likelier by enough."""
     for i in range(f.shape[1]):
         least = np.inf
         for k in range(f.shape[0]):
-            r = (measured[i] - before[i]) / h - f[k, i]
+            surprise = measured[i] - s.followed[k, i] - h * f[k, i]
+            s.followed[k, i] = measured[i] - (1.0 - c.delay_gain) * surprise
+            r = surprise / h
             s.residuals[k, i] += _MEAN_RATE * (r - s.residuals[k, i])
             square = (r - s.residuals[k, i]) ** 2
             least = min(least, square)

@@ -15,6 +15,9 @@ from ..nominal import NominalModel
 from ..state import State
 from .model_based import ModelBased
 
+DELAY_GAIN = 0.3
+"""A car that keeps its lane hardly accelerates sideways: less than the noise of two samples shows."""
+
 
 class Car(ModelBased):
     """`DisturbanceObserver` and `CarCompensator` in one loop; for cars that follow a road which they are shown.
@@ -32,7 +35,11 @@ class Car(ModelBased):
         compensator: CarCompensator | None = None,
     ) -> None:
         # Of forward velocity, lateral velocity and yaw rate, steering turns the last two, drive the first.
-        super().__init__(nominal, estimator, np.array([[False, True, True], [True, False, False]]))
+        super().__init__(
+            nominal,
+            estimator or DisturbanceObserver(nominal, delay_gain=DELAY_GAIN),
+            np.array([[False, True, True], [True, False, False]]),
+        )
         self.compensator = compensator or CarCompensator.of(nominal)
         self.estimate_names = (
             *(f"disturbance/{rate}" for rate in nominal.signals.rates),

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ....envs.driving.governor import DOWN_S, approach, limiting_grip, safe_scale
+from ....envs.driving.governor import DOWN_S, TRUSTED, approach, limiting_grip, safe_scale
 from ....envs.driving.plant import ACTUATORS
-from ....envs.driving.vehicle import Car, load_car
+from ....envs.driving.vehicle import GRAVITY, Car, load_car
 from ....policies.kernels.arithmetic import copy
 from ..adapter import Transition
 from ..cholesky import solve
@@ -24,6 +24,7 @@ from ..state import State, part
 
 _RATES = ("forward_velocity", "lateral_velocity", "yaw_rate")
 _FORWARD, _LATERAL, _YAW = range(3)
+_DRIVE = ACTUATORS.index("drive")
 _OWN = ("lateral_error", "heading_error", "speed_error")
 _CURVATURE, _REFERENCE = "curvature_", "reference_speed_"
 
@@ -56,6 +57,14 @@ class CarCompensator:
     Governor. Of the speed asked for the policy is shown the share `governor.safe_scale` of the two axles' grips
     (`Signals.demand`), lowered at once and raised slowly: what friction does not hold no action compensates.
 
+    Brakes. What an axle's tyres hold they hold along and across together (circle of friction: Pacejka 2012, chapter 1). Less
+    speed is asked for in a bend in which the rear axle already slips, where braking would spin the car. So, below the grip that
+    is trusted, brakes are limited to
+
+        F_brake <= sqrt((friction_used grip mu N)² - F_rear²)
+
+    of the rear axle, N its load at rest and F_rear its lateral force in steady turning.
+
     Answer to the disturbance d of the accelerations f(v, u): the car may slip sideways otherwise than nominally to hold its
     course, so that change of actions du and of sideslip dv_y is sought which has
 
@@ -83,6 +92,7 @@ class CarCompensator:
         grip_wander: standard deviation that the grip gains in a second, of an axle that bears enough to tell.
         offset_wander: likewise of front and rear offset, m/s².
         doubt: standard deviations of the grip's estimate by which it is taken for more than it is: noise is to slow nobody down.
+        friction_used: share of the rear axle's friction that turning and braking may take together.
         raised_s: time constant with which the speed asked for is raised, s: where one stretch was slippery, another may follow.
         bias_s: time constant of the biases, s.
         integral_gain: 1/s.
@@ -101,6 +111,7 @@ class CarCompensator:
     grip_wander: float = 0.5
     offset_wander: tuple[float, float] = (1.0, 0.4)
     doubt: float = 0.5
+    friction_used: float = 0.85
     raised_s: float = 3.0
     bias_s: float = 1.0
     integral_gain: float = 0.3
@@ -140,6 +151,7 @@ class CarCompensator:
     def constants(self) -> np.ndarray:
         """`Constants`, packed."""
         names, car = list(self.nominal.observation_names), self.vehicle
+        rear_load = GRAVITY * car.front_axle / car.wheelbase
         curvature = [name for name in names if name.startswith(_CURVATURE)]
         return pack(
             Constants(
@@ -153,6 +165,8 @@ class CarCompensator:
                 front_arm=car.front_axle / car.wheelbase,
                 rear_arm=car.rear_axle / car.wheelbase,
                 yaw_arm=car.yaw_inertia / (car.mass * car.wheelbase),
+                rear_friction=self.friction_used * car.friction_rear * rear_load,
+                rear_brakes=(1.0 - car.brake_front) * car.max_brake_force / car.mass,
                 damping=self.damping,
                 answered=self.answered,
                 answer_s=self.answer_s,
@@ -178,13 +192,15 @@ class CarCompensator:
 
     def initial_state(self, n: int) -> State:
         """grip, offset [N, 2] front and rear; spread [N, 2, 3] their variance, covariance and variance; demand [N] the share
-        of the speed that is asked for; answer [N, 3] du and dv_y; bias [N, 2] m/s and rad/s; integral [N] m."""
+        of the speed that is asked for; brakes [N] the share of them that may be used; answer [N, 3] du and dv_y; bias [N, 2]
+        m/s and rad/s; integral [N] m."""
         return State(
             {
                 "grip": np.ones((n, 2)),
                 "offset": np.zeros((n, 2)),
                 "spread": np.tile(_FIRST_SPREAD, (n, 2, 1)),
                 "demand": np.ones(n),
+                "brakes": np.ones(n),
                 "answer": np.zeros((n, 3)),
                 "bias": np.zeros((n, 2)),
                 "integral": np.zeros(n),
@@ -199,7 +215,9 @@ class CarCompensator:
 
     def correct(self, state: State, action: np.ndarray) -> np.ndarray:
         """The compensated action [N, 2], not yet within the action's bounds."""
-        return action + state["answer"][:, :2]
+        wish = action + state["answer"][:, :2]
+        wish[:, _DRIVE] = np.maximum(wish[:, _DRIVE], -state["brakes"])
+        return wish
 
     def learn(self, before: State, state: State, learns: np.ndarray, t: Transition) -> State:
         """The state after a transition, `unbiased`, that the estimator has learned from, from `before`; learns [N] says which
@@ -230,6 +248,7 @@ class Memory(NamedTuple):
     offset: np.ndarray
     spread: np.ndarray
     demand: np.ndarray
+    brakes: np.ndarray
     answer: np.ndarray
     bias: np.ndarray
     integral: np.ndarray
@@ -251,15 +270,17 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
         offset=part(row, parts, 9),
         spread=part(row, parts, 10).reshape(2, 3),
         demand=part(row, parts, 11),
-        answer=part(row, parts, 12),
-        bias=part(row, parts, 13),
-        integral=part(row, parts, 14),
+        brakes=part(row, parts, 12),
+        answer=part(row, parts, 13),
+        bias=part(row, parts, 14),
+        integral=part(row, parts, 15),
     )
 
 
 class Constants(NamedTuple):
     """What kernels read of a `CarCompensator`: channels own [3], rates [3], curvature [K] and reference [K] with their places
-    ahead [K] m; sd [3] of the nominal accelerations; arms over the wheelbase, yaw_arm in m of I_z / m over it."""
+    ahead [K] m; sd [3] of the nominal accelerations; arms over the wheelbase, yaw_arm in m of I_z / m over it; forces over the
+    mass, m/s², that the rear axle may use of its nominal friction, and that it brakes with at full brakes."""
 
     own: np.ndarray
     rates: np.ndarray
@@ -271,6 +292,8 @@ class Constants(NamedTuple):
     front_arm: float
     rear_arm: float
     yaw_arm: float
+    rear_friction: float
+    rear_brakes: float
     damping: float
     answered: float
     answer_s: float
@@ -302,21 +325,23 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         front_arm=real(packed, 7),
         rear_arm=real(packed, 8),
         yaw_arm=real(packed, 9),
-        damping=real(packed, 10),
-        answered=real(packed, 11),
-        answer_s=real(packed, 12),
-        authority=real(packed, 13),
-        most_sideslip=real(packed, 14),
-        gone=real(packed, 15),
-        whole=real(packed, 16),
-        grip_wander=real(packed, 17),
-        doubt=real(packed, 18),
-        raised_s=real(packed, 19),
-        offset_wander=reals(packed, 20),
-        bias_s=real(packed, 21),
-        integral_gain=real(packed, 22),
-        integral_limit=real(packed, 23),
-        integral_window=real(packed, 24),
+        rear_friction=real(packed, 10),
+        rear_brakes=real(packed, 11),
+        damping=real(packed, 12),
+        answered=real(packed, 13),
+        answer_s=real(packed, 14),
+        authority=real(packed, 15),
+        most_sideslip=real(packed, 16),
+        gone=real(packed, 17),
+        whole=real(packed, 18),
+        grip_wander=real(packed, 19),
+        doubt=real(packed, 20),
+        raised_s=real(packed, 21),
+        offset_wander=reals(packed, 22),
+        bias_s=real(packed, 23),
+        integral_gain=real(packed, 24),
+        integral_limit=real(packed, 25),
+        integral_window=real(packed, 26),
     )
 
 
@@ -397,6 +422,7 @@ def learn(  # type: ignore[no-untyped-def]
         front = s.grip[0] + c.doubt * np.sqrt(s.spread[0, 0])
         rear = s.grip[1] + c.doubt * np.sqrt(s.spread[1, 0])
         s.demand[0] = approach(s.demand[0], safe_scale(front, rear), dt[n], DOWN_S, c.raised_s)
+        s.brakes[0] = _brakes(c, rear, s.rates)
         _gain(network, s.rates, s.commands, gain)
         _answer(c, gain, s.d, wanted)
         left = (limiting_grip(front, rear) - c.gone) / (c.whole - c.gone)
@@ -452,6 +478,16 @@ def _learn_grip(c, rates, change, f, noise, dt, grip, offset, spread):  # type: 
         p[0] -= of_grip**2 / whole
         p[1] -= of_grip * of_offset / whole
         p[2] -= of_offset**2 / whole
+
+
+@helper
+def _brakes(c, grip, rates):  # type: ignore[no-untyped-def]
+    """The most that may be braked with, 0 to 1, where the rear axle has this grip and is to turn the car as it turns."""
+    if grip >= TRUSTED:
+        return 1.0
+    across = c.front_arm * rates[_FORWARD] * rates[_YAW]
+    along = np.sqrt(max((grip * c.rear_friction) ** 2 - across**2, 0.0))
+    return min(along / c.rear_brakes, 1.0)
 
 
 @helper

@@ -10,8 +10,9 @@ from undrift.agents.adaptation import Transition, make_adapter
 from undrift.agents.adaptation.compensators.car import CarCompensator
 from undrift.agents.adaptation.estimator import LOG_WEIGHT, DisturbanceObserver, X
 from undrift.agents.rollout import rollout
-from undrift.envs import Abrupt, Always, Friction, Scenario, SensorBias, make_batch
+from undrift.envs import Abrupt, ActionDelay, Always, Friction, Scenario, SensorBias, make_batch
 from undrift.envs.driving.governor import safe_scale
+from undrift.envs.driving.vehicle import GRAVITY
 
 RUN = Run.load("runs/reference-car-track-s0")
 NOMINAL = RUN.nominal
@@ -83,6 +84,29 @@ def test_the_speed_asked_for_is_what_the_grip_allows():
     np.testing.assert_allclose(shown[0, others], seen[0, others])
 
 
+def test_the_brakes_leave_the_rear_axle_what_the_bend_takes_of_its_friction():
+    speed, yaw_rate = 4.0, 0.8  # and grip, 0.5
+    state = initial() | {"grip": np.full((1, 2), 0.5), "spread": np.zeros((1, 2, 3))}
+    rates = np.array([[speed, 0.0, yaw_rate]])
+    state = COMPENSATOR.learn(state, state | {"rates": rates}, ~ONE, NOW)
+    braked = -COMPENSATOR.correct(state | {"answer": np.zeros((1, 3))}, np.array([[0.0, -1.0]]))[0, 1]
+    rear_mass = CAR.mass * CAR.front_axle / CAR.wheelbase
+    along = braked * (1.0 - CAR.brake_front) * CAR.max_brake_force
+    across = rear_mass * speed * yaw_rate
+    held = 0.5 * CAR.friction_rear * rear_mass * GRAVITY
+    assert 0.1 < braked < 0.9
+    assert np.hypot(along, across) == pytest.approx(COMPENSATOR.friction_used * held)
+
+
+def test_trusted_brakes_are_left_alone_and_none_are_left_where_the_rear_axle_slides():
+    wish = np.array([[0.3, -1.0]])
+    for grip, left in ((1.0, 1.0), (0.3, 0.0)):
+        state = initial() | {"grip": np.full((1, 2), grip), "rates": np.array([[4.0, 0.0, 3.0]])}
+        state = COMPENSATOR.learn(state, state, ~ONE, NOW) | {"answer": np.zeros((1, 3))}
+        np.testing.assert_array_equal(COMPENSATOR.correct(state, wish), [[0.3, -left]])
+        np.testing.assert_array_equal(COMPENSATOR.correct(state, -wish), -wish)
+
+
 def answer(d, grip=1.0, **changes):
     """Change of action [2] and of sideslip that answers d once it has settled, in a bend."""
     compensator = dataclasses.replace(COMPENSATOR, answer_s=DT, **changes)
@@ -147,6 +171,15 @@ def test_on_half_the_grip_it_slows_down_and_without_a_shift_it_does_not():
         column = list(RUN.controller("car").adapter.estimate_names).index("demand")
         asked[name] = np.array([episode.estimate[-50:, column].mean() for episode in episodes])
     assert (asked["dry"] > 0.97).all() and (asked["ice"] < 0.95).all() and asked["ice"].mean() < 0.85
+
+
+def test_a_car_that_hardly_turns_learns_that_its_commands_are_late():
+    run, late = Run.load("runs/reference-car-lane-s0"), ActionDelay(seconds=0.04, schedule=Abrupt(1.0))
+    scenario = Scenario("late", "undrift/CarLane-v0", {"episode_s": 8.0}, (late,))
+    controller = run.controller("car")
+    column = list(controller.adapter.estimate_names).index("delay")
+    told = np.array([episode.estimate[-100:, column] for episode in rollout(scenario, controller, range(1000, 1008))])
+    assert np.mean(told > 0.03) > 0.7
 
 
 def test_biased_sensors_are_found_on_the_road():

@@ -20,8 +20,9 @@ def constant(*d):
     return lambda step: np.array(d)
 
 
-def fly(observer, disturbance, steps, noise=0.0, n=1, seed=0, stale=(), saturated=False, late=0, **permitted):
-    """A point mass under random commands that arrive `late` periods late; disturbance is a function of the step.
+def fly(observer, disturbance, steps, noise=0.0, n=1, seed=0, stale=(), saturated=False, late=0, hold=1, **permitted):
+    """A point mass under random commands held for `hold` periods, that arrive `late` periods late; disturbance is a function of
+    the step.
 
     Yields (state, true velocity) after each step."""
     rng = np.random.default_rng(seed)
@@ -29,7 +30,8 @@ def fly(observer, disturbance, steps, noise=0.0, n=1, seed=0, stale=(), saturate
     sent = [np.zeros((n, 1))] * (late + 2)
     measured = v + noise * rng.standard_normal(v.shape)
     for step in range(steps):
-        sent = [rng.uniform(-1, 1, (n, 1)), *sent[:-1]]
+        wish = rng.uniform(-1, 1, (n, 1)) if step % hold == 0 else sent[0]
+        sent = [wish, *sent[:-1]]
         v = v + DT * (
             np.concatenate([5.0 * sent[late] + 3.0 * sent[late + 1], np.zeros((n, 1))], 1) + disturbance(step)
         )
@@ -153,6 +155,16 @@ def test_it_tells_how_late_commands_arrive_and_where_the_vehicle_will_be(nominal
     np.testing.assert_allclose(believed["believed_rates"], ahead, atol=0.02)
     v = np.array([v for _, v in flown[120 : 121 + late]])
     np.testing.assert_allclose(believed["believed_travel"], DT * 0.5 * (v[1:] + v[:-1]).sum(0), atol=2e-3)
+
+
+def test_rates_that_are_followed_tell_the_delay_of_slow_commands_where_two_samples_are_too_noisy(nominal):
+    def told(late, **changes):
+        observer = DisturbanceObserver(nominal, **changes)
+        flown = fly(observer, constant(0.5, 0.0), steps=250, noise=0.1, n=32, late=late, hold=10)
+        return np.mean([state["delay"] == late for state, _ in flown][150:])
+
+    assert told(2) < 0.5 and told(2, delay_gain=0.2) > 0.8
+    assert told(0, delay_gain=0.2) > 0.98
 
 
 def test_neither_noise_nor_a_disturbance_that_comes_suddenly_is_taken_for_a_delay(nominal):
