@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...envs.signals import SignalReader
-from .compiled import helper
+from .compiled import helper, kernel
 from .packed import reals, wholes
 
 
@@ -36,3 +36,11 @@ def lower(demand, share, shown):  # type: ignore[no-untyped-def]
     for k in range(demand.channels.shape[0]):
         base = shown[demand.bases[k]] if demand.bases[k] >= 0 else 0.0
         shown[demand.channels[k]] = base + share ** demand.powers[k] * (shown[demand.channels[k]] - base)
+
+
+@kernel
+def lower_all(demand, shares, shown):  # type: ignore[no-untyped-def]
+    """`lower` of every row of shown [N, O], by shares [N]."""
+    demand = demand_of(demand)
+    for n in range(shares.shape[0]):
+        lower(demand, shares[n], shown[n])

@@ -29,6 +29,7 @@ class Auto(Adapter):
 
     for the model-based one and 1 - w for the integral, which learns nothing while it has no weight: an estimate that
     predicts worse than none is no ground to act on, but a tracking error is. Where none is named the rest is the policy's own.
+    What the vehicle cannot give is asked for by neither (`ModelBased.ask_less`, `limit`): a car that slides predicts badly.
 
     Args:
         nominal: the nominal model.
@@ -61,15 +62,16 @@ class Auto(Adapter):
         shown, after = self.model_based.see(state, observation)
         if _doubts(state.parts(Trust), state.rows):
             beside, _ = self.integral.see(self._fallback(state), observation)
-            shown = _blend(state["weight"], shown, beside)
+            shown = _blend(state["weight"], shown, self.model_based.ask_less(state, beside))
         return shown, after
 
     def correct(
         self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
     ) -> tuple[np.ndarray, State]:
         wish, after = self.model_based.correct(state, observation, action, dt)
-        doubts = _doubts(state.parts(Trust), state.rows)
-        return (_blend(state["weight"], wish, action) if doubts else wish), after
+        if _doubts(state.parts(Trust), state.rows):
+            wish = _blend(state["weight"], wish, self.model_based.limit(state, action))
+        return wish, after
 
     def learn(self, state: State, transition: Transition) -> State:
         after = self.model_based.learn(state, transition)

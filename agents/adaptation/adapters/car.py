@@ -70,6 +70,12 @@ class Car(ModelBased):
         _learn(*known, *self.sample(transition), *parts, state.rows, after.rows)
         return after
 
+    def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
+        return self.compensator.ask_less(state, observation)
+
+    def limit(self, state: State, action: np.ndarray) -> np.ndarray:
+        return self.compensator.limit_brakes(state, action)
+
     def estimate(self, state: State) -> np.ndarray:
         beside = [state["demand"], state["delay"] * self.nominal.dt]
         return np.concatenate([state["d"], state["grip"], np.stack(beside, axis=1)], axis=1)

@@ -47,6 +47,14 @@ class ModelBased(Adapter):
             t.dead_zone,
         )
 
+    def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
+        """The observation [N, O] of a policy that is asked for no more than the vehicle can give; whoever answers it."""
+        return observation
+
+    def limit(self, state: State, action: np.ndarray) -> np.ndarray:
+        """The action [N, A] as far as the vehicle can take it; whoever wishes it."""
+        return action
+
     def loss(self, state: State) -> np.ndarray:
         return state["loss"]
 

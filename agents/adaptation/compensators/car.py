@@ -16,7 +16,7 @@ from ....policies.kernels.arithmetic import copy
 from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, kernel
-from ..demand import Demand, demand_of, lower
+from ..demand import Demand, demand_of, lower, lower_all
 from ..estimator import AUTOCOVARIANCE, LOG_WEIGHT, X
 from ..nominal import NominalModel, arrange, differentiate, forward, network_of, room
 from ..packed import pack, real, reals, wholes
@@ -215,9 +215,19 @@ class CarCompensator:
 
     def correct(self, state: State, action: np.ndarray) -> np.ndarray:
         """The compensated action [N, 2], not yet within the action's bounds."""
-        wish = action + state["answer"][:, :2]
-        wish[:, _DRIVE] = np.maximum(wish[:, _DRIVE], -state["brakes"])
-        return wish
+        return self.limit_brakes(state, action + state["answer"][:, :2])
+
+    def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
+        """Observations [N, O] float64 with the speed that is asked for as `state` would have it, and nothing else changed."""
+        shown = observation.astype(np.float64)
+        lower_all(self.demand, state["demand"].copy(), shown)
+        return shown
+
+    def limit_brakes(self, state: State, action: np.ndarray) -> np.ndarray:
+        """Actions [N, 2] that brake no more than the rear axle bears."""
+        limited = action.copy()
+        limited[:, _DRIVE] = np.maximum(action[:, _DRIVE], -state["brakes"])
+        return limited
 
     def learn(self, before: State, state: State, learns: np.ndarray, t: Transition) -> State:
         """The state after a transition, `unbiased`, that the estimator has learned from, from `before`; learns [N] says which

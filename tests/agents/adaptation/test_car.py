@@ -107,6 +107,17 @@ def test_trusted_brakes_are_left_alone_and_none_are_left_where_the_rear_axle_sli
         np.testing.assert_array_equal(COMPENSATOR.correct(state, -wish), -wish)
 
 
+def test_auto_asks_for_less_and_spares_the_brakes_also_where_it_does_not_trust_the_model():
+    auto = make_adapter("auto", NOMINAL)
+    state = auto.initial_state(1) | {"demand": np.array([0.7]), "brakes": np.array([0.2]), "weight": np.zeros(1)}
+    seen = np.linspace(0.1, 0.9, len(NAMES))[None]
+    shown, _ = auto.see(state, seen)
+    ahead = [i for i, name in enumerate(NAMES) if name.startswith("reference_speed")]
+    np.testing.assert_allclose(shown[:, ahead], 0.7 * seen[:, ahead])
+    wish, _ = auto.correct(state, seen, np.array([[0.3, -1.0]]), np.array([DT]))
+    np.testing.assert_allclose(wish, [[0.3, -0.2]])
+
+
 def answer(d, grip=1.0, **changes):
     """Change of action [2] and of sideslip that answers d once it has settled, in a bend."""
     compensator = dataclasses.replace(COMPENSATOR, answer_s=DT, **changes)
