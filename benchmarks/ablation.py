@@ -58,6 +58,7 @@ ESTIMATOR: Mapping[str, dict[str, Any]] = {
 }
 COMPENSATOR: Mapping[str, dict[str, Any]] = {
     "no thrust effectiveness": {"effectiveness_s": inf},
+    "all of the way back asked for": {"return_limit": inf},
     "no lead": {"lead": 0.0},
     "no integral": {"integral_gain": 0.0},
     "no mixer": {"prioritise": False},

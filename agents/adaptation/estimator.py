@@ -7,8 +7,10 @@ For every rate (a velocity, a body rate) a bank of augmented Kalman filters of s
 f is the nominal model's acceleration and d the disturbance, all that f does not explain (augmented-state disturbance
 observer: Chen et al. 2016, IEEE Trans. Industrial Electronics 63(2)). The members of the bank differ in how fast they let d
 wander; one believes that there is none, and takes the estimate's noise away where nothing has shifted. They are weighted by
-how well they predicted, with forgetting, under a Student distribution of the innovation, so that one wild sample decides
-nothing (multiple-model estimation: Magill 1965, IEEE Trans. Automatic Control 10(4)); the estimate is their weighted mean.
+how well they predicted, under a Student distribution of the innovation, so that one wild sample decides nothing
+(multiple-model estimation: Magill 1965, IEEE Trans. Automatic Control 10(4)); the estimate is their weighted mean. A log
+weight that may fall no deeper than a floor sums up what speaks for a change since it last did not (cumulative sums: Page
+1954, Biometrika 41(1/2)), and how deep the floor lies says how much must.
 
 The variances of v and of the model error come from the one-step residual r = (x_t - x_(t-1)) / dt - f of the measured
 rates: measurement noise makes its lag-1 autocovariance negative, c1 = var(v) / dt²; half the mean square of r_t - r_(t-1)
@@ -49,7 +51,8 @@ X, D, P11, P12, P22, LOG_WEIGHT = range(6)
 AUTOCOVARIANCE, SPREAD, RESIDUAL, RESIDUAL_MEAN, INNOVATION = range(5)
 
 _MEAN_RATE, _VARIANCE_RATE = 0.08, 0.04
-_LEAST_LOG_WEIGHT = -6.0
+# A disturbance is believed in soon, and its absence late: a gust that turns passes through zero and is no calm.
+_LEAST_LOG_WEIGHT, _LEAST_LOG_WEIGHT_OF_NONE = -5.0, -12.0
 _LOSS_RATE = 0.04
 _INNOVATION_RATE = 0.2
 _INNOVATION_ERROR = (_INNOVATION_RATE / (2.0 - _INNOVATION_RATE)) ** 0.5
@@ -74,7 +77,6 @@ class DisturbanceObserver:
         wander: of each member of the bank.
         bound: |d| is projected onto this many standard deviations of the nominal accelerations.
         noise_rate: share of a new sample in the noise estimates.
-        forgetting: of the members' log weights, per sample.
         delays: how many delays are told apart, 0 to delays - 1 periods; 1 never looks for one.
         delay_forgetting: of the delays' log likelihoods, per sample.
         delay_gain: that share. With 1 a sample is compared with the last one alone; with less, small accelerations add up to
@@ -88,7 +90,6 @@ class DisturbanceObserver:
     wander: tuple[float, ...] = WANDER
     bound: float = 5.0
     noise_rate: float = 0.02
-    forgetting: float = 0.96
     delays: int = 4
     delay_forgetting: float = 0.93
     delay_gain: float = 1.0
@@ -152,7 +153,6 @@ class DisturbanceObserver:
                 turning=self._turning,
                 bound=self.bound,
                 noise_rate=self.noise_rate,
-                forgetting=self.forgetting,
                 delay_forgetting=self.delay_forgetting,
                 delay_gain=self.delay_gain,
                 delay_evidence=self.delay_evidence,
@@ -305,7 +305,6 @@ class Constants(NamedTuple):
     turning: int
     bound: float
     noise_rate: float
-    forgetting: float
     delay_forgetting: float
     delay_gain: float
     delay_evidence: float
@@ -326,13 +325,12 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         turning=whole(packed, 5),
         bound=real(packed, 6),
         noise_rate=real(packed, 7),
-        forgetting=real(packed, 8),
-        delay_forgetting=real(packed, 9),
-        delay_gain=real(packed, 10),
-        delay_evidence=real(packed, 11),
-        bias_s=real(packed, 12),
-        delays=whole(packed, 13),
-        predicts=whole(packed, 14),
+        delay_forgetting=real(packed, 8),
+        delay_gain=real(packed, 9),
+        delay_evidence=real(packed, 10),
+        bias_s=real(packed, 11),
+        delays=whole(packed, 12),
+        predicts=whole(packed, 13),
     )
 
 
@@ -558,7 +556,6 @@ def _filter_rate(c, filters, noise, i, f, measured, h, fresh, restraint):  # typ
         if m == members - 1:
             noise[INNOVATION, i] += _INNOVATION_RATE * (innovation / np.sqrt(variance) - noise[INNOVATION, i])
         # Student's t of 4 degrees of freedom.
-        z[LOG_WEIGHT, i] *= c.forgetting
         z[LOG_WEIGHT, i] -= 2.5 * np.log1p(innovation**2 / (4.0 * variance)) + 0.5 * np.log(variance)
         likeliest = max(likeliest, z[LOG_WEIGHT, i])
         limit = 6.0 * np.sqrt(variance)
@@ -574,7 +571,8 @@ def _filter_rate(c, filters, noise, i, f, measured, h, fresh, restraint):  # typ
     total, mean = 0.0, 0.0
     for m in range(members):
         if fresh:
-            filters[m, LOG_WEIGHT, i] = max(filters[m, LOG_WEIGHT, i] - likeliest, _LEAST_LOG_WEIGHT)
+            least = _LEAST_LOG_WEIGHT if c.wander[m] > 0.0 else _LEAST_LOG_WEIGHT_OF_NONE
+            filters[m, LOG_WEIGHT, i] = max(filters[m, LOG_WEIGHT, i] - likeliest, least)
         weight = np.exp(filters[m, LOG_WEIGHT, i])
         total += weight
         mean += weight * filters[m, D, i]

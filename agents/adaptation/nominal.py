@@ -15,6 +15,7 @@ from ...envs.signals import SignalReader, Signals
 from ...policies.kernels.arithmetic import INPUT_TILE, copy, linear, pack_linear, tanh_all
 from ..files import write_atomically
 from .compiled import helper, kernel
+from .demand import Demand
 from .encoder import HistoryEncoder
 from .packed import pack, reals, whole, wholes
 
@@ -86,6 +87,8 @@ class NominalModel:
         """What kernels compute it from, a `Network`."""
         self.policy_response = pack(Response(self.tensors["response"], asked_index, asked_share))
         """What kernels ask the policy by, a `Response`."""
+        self.demand = pack(Demand.of(self.reader))
+        """What kernels ask the policy for less by, a `Demand`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As StoredPolicy: what it is made of, without compiled code.

@@ -50,6 +50,11 @@ def _signals(actions: tuple[str, ...]) -> Signals:
         tracking={f"velocity_{a}": f"position_error_{a}" for a in AXES},
         preview=tuple((float(s), tuple(f"preview_{s:.2f}_{a}" for a in AXES)) for s in PREVIEW_S),
         previous_action=tuple(f"previous_action_{a}" for a in actions),
+        # The share s of the way back, at sqrt(s) of the speed, takes the same acceleration to stop.
+        demand={
+            **{f"position_error_{a}": ("", 1.0) for a in AXES},
+            **{f"velocity_error_{a}": ("", 0.5) for a in AXES},
+        },
     )
 
 

@@ -54,7 +54,7 @@ class Car(ModelBased):
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         after, shown = state.copy(), observation.astype(np.float64)
-        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.compensator.demand
+        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.nominal.demand
         _see(*known, after.parts(Memory), after.parts(OwnMemory), after.rows, shown)
         return shown, after
 
@@ -69,9 +69,6 @@ class Car(ModelBased):
         parts = after.parts(Memory), after.parts(OwnMemory)
         _learn(*known, *self.sample(transition), *parts, state.rows, after.rows)
         return after
-
-    def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
-        return self.compensator.ask_less(state, observation)
 
     def limit(self, state: State, action: np.ndarray) -> np.ndarray:
         return self.compensator.limit_brakes(state, action)

@@ -40,6 +40,7 @@ class Drone(ModelBased):
         self.estimate_names = (
             *(f"disturbance/{rate}" for rate in nominal.signals.rates),
             "thrust effectiveness",
+            "demand",
             "delay",
         )
 
@@ -49,7 +50,7 @@ class Drone(ModelBased):
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         after, shown = state.copy(), observation.astype(np.float64)
         known = self.nominal.network, self.estimator.constants, self.presentation.channels
-        own = self.compensator.constants, self.nominal.policy_response
+        own = self.compensator.constants, self.nominal.demand, self.nominal.policy_response
         parts = after.parts(Memory), after.parts(Belief), after.parts(OwnMemory)
         _see(*known, *own, *parts, after.rows, shown)
         return shown, after
@@ -67,16 +68,18 @@ class Drone(ModelBased):
         return after
 
     def estimate(self, state: State) -> np.ndarray:
-        beside = [state["effectiveness"], state["delay"] * self.nominal.dt]
+        beside = [state["effectiveness"], state["demand"], state["delay"] * self.nominal.dt]
         return np.concatenate([state["d"], np.stack(beside, axis=1)], axis=1)
 
 
 @kernel
-def _see(network, estimator, channels, compensator, policy, known, believed, own, rows, shown):  # type: ignore[no-untyped-def]
+def _see(  # type: ignore[no-untyped-def]
+    network, estimator, channels, compensator, demand, policy, known, believed, own, rows, shown
+):
     """`Drone.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
     predict(network, estimator, shown, known, rows)
     show(channels, believed, rows, shown)
-    answer(compensator, policy, own, rows, shown)
+    answer(compensator, demand, policy, own, rows, shown)
 
 
 @kernel

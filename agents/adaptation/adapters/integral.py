@@ -40,7 +40,7 @@ class Integral(Adapter):
         t, after = transition, state.copy()
         tuning = self.nominal.reader.error_index, self.gain, self.limit, self.window
         following = np.asarray(t.next_observation, dtype=np.float64)
-        _learn(*tuning, following, t.saturated, t.fresh, t.dt, t.dt * t.unwind, after.rows)
+        _learn(*tuning, following, t.saturated, t.fresh, t.dt, t.dt * (t.unwind + t.leak), after.rows)
         return after
 
     def estimate(self, state: State) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..adapter import Adapter, Transition
+from ..demand import lower_all
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
 from ..presentation import Presentation
@@ -49,7 +50,11 @@ class ModelBased(Adapter):
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
         """The observation [N, O] of a policy that is asked for no more than the vehicle can give; whoever answers it."""
-        return observation
+        if "demand" not in state:
+            return observation
+        shown = observation.astype(np.float64)
+        lower_all(self.nominal.demand, state["demand"].copy(), shown)
+        return shown
 
     def limit(self, state: State, action: np.ndarray) -> np.ndarray:
         """The action [N, A] as far as the vehicle can take it; whoever wishes it."""

@@ -16,7 +16,7 @@ from ....policies.kernels.arithmetic import copy
 from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, kernel
-from ..demand import Demand, demand_of, lower, lower_all
+from ..demand import demand_of, lower
 from ..estimator import AUTOCOVARIANCE, LOG_WEIGHT, X
 from ..nominal import NominalModel, arrange, differentiate, forward, network_of, room
 from ..packed import pack, real, reals, wholes
@@ -185,11 +185,6 @@ class CarCompensator:
             )
         )
 
-    @cached_property
-    def demand(self) -> np.ndarray:
-        """`Demand` of its environment, packed."""
-        return pack(Demand.of(self.nominal.reader))
-
     def initial_state(self, n: int) -> State:
         """grip, offset [N, 2] front and rear; spread [N, 2, 3] their variance, covariance and variance; demand [N] the share
         of the speed that is asked for; brakes [N] the share of them that may be used; answer [N, 3] du and dv_y; bias [N, 2]
@@ -210,18 +205,12 @@ class CarCompensator:
     def see(self, state: State, observation: np.ndarray) -> np.ndarray:
         """Observations [N, O] float64 of the car where `state` believes it (`DisturbanceObserver.predict`)."""
         shown = observation.astype(np.float64)
-        see(self.constants, self.demand, state.parts(Memory), state.rows, shown)
+        see(self.constants, self.nominal.demand, state.parts(Memory), state.rows, shown)
         return shown
 
     def correct(self, state: State, action: np.ndarray) -> np.ndarray:
         """The compensated action [N, 2], not yet within the action's bounds."""
         return self.limit_brakes(state, action + state["answer"][:, :2])
-
-    def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
-        """Observations [N, O] float64 with the speed that is asked for as `state` would have it, and nothing else changed."""
-        shown = observation.astype(np.float64)
-        lower_all(self.demand, state["demand"].copy(), shown)
-        return shown
 
     def limit_brakes(self, state: State, action: np.ndarray) -> np.ndarray:
         """Actions [N, 2] that brake no more than the rear axle bears."""

@@ -10,8 +10,10 @@ import numpy as np
 
 from ....envs.drone.physics import INTERFACES
 from ....envs.drone.vehicle import GRAVITY, ROTORS, Vehicle, load_vehicle
+from ....policies.kernels.arithmetic import add
 from ..adapter import Transition
 from ..compiled import helper, kernel
+from ..demand import demand_of, lower
 from ..estimator import D
 from ..nominal import NominalModel, ask, respond, response_of
 from ..packed import pack, real, reals, whole, wholes
@@ -48,6 +50,12 @@ class DroneCompensator:
     first no more, is made of what comes and goes: of what d_v has beside its low-passed self, and, in the mixer, though never
     less than the share `room`, of torques beside those that answer d_w.
 
+    Demand. left is the most that a rotor can give over the most that one must be told to give to hover and to hold d_w. Where
+    it is below the first `reserve`, r, the policy is asked for its return in parts (`Signals.demand`): of the tracking error e
+    it is shown the share
+
+        min(1, return_limit clip((left - 1) / (r - 1), 0.1, 1) / |e|)
+
     Args:
         nominal: the nominal model.
         vehicle: the nominal vehicle.
@@ -57,6 +65,7 @@ class DroneCompensator:
         lead_filter: time constant of the estimate that the lead is taken against, s.
         reserve: thrust-to-weight ratios between which what comes and goes counts from not at all to in full.
         room: share of every torque that thrust makes room for however little of it is left.
+        return_limit: |tracking error| that is shown at most where authority is short, m; inf: all of it, always.
         asked_limit: |acceleration asked for| at most per axis, m/s².
         integral_gain: acceleration asked for per integrated tracking error, 1/s³.
         integral_leak_s: time in which the integral forgets, s: what an episode's start left there is gone before it harms.
@@ -70,9 +79,10 @@ class DroneCompensator:
     effectiveness_s: float = 0.2
     rate_authority: float = 0.8
     lead: float = 0.15
-    lead_filter: float = 0.12
+    lead_filter: float = 0.1
     reserve: tuple[float, float] = (1.25, 1.55)
     room: float = 0.5
+    return_limit: float = 0.3
     asked_limit: float = 10.0
     integral_gain: float = 6.0
     integral_leak_s: float = 2.0
@@ -105,6 +115,7 @@ class DroneCompensator:
                 no_reserve=self.reserve[0],
                 full_reserve=self.reserve[1],
                 room=self.room,
+                return_limit=self.return_limit,
                 asked_limit=self.asked_limit,
                 integral_gain=self.integral_gain,
                 integral_leak_s=self.integral_leak_s,
@@ -137,12 +148,13 @@ class DroneCompensator:
         return DroneCompensator(nominal, load_vehicle(nominal.env["kwargs"]["vehicle"]))
 
     def initial_state(self, n: int) -> State:
-        return State({"integral": np.zeros((n, 3)), "slow": np.zeros((n, 3))})
+        return State({"integral": np.zeros((n, 3)), "slow": np.zeros((n, 3)), "demand": np.ones(n)})
 
     def see(self, state: State, shown: np.ndarray) -> np.ndarray:
-        """Observations [N, O] like `shown`, whose reference answers what only leaning can."""
+        """Observations [N, O] like `shown`, which ask for no more than there is authority for, and whose reference answers what
+        only leaning can."""
         shown = shown.astype(np.float64)
-        see(self.constants, self.nominal.policy_response, state.parts(Memory), state.rows, shown)
+        see(self.constants, self.nominal.demand, self.nominal.policy_response, state.parts(Memory), state.rows, shown)
         return shown
 
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
@@ -172,6 +184,7 @@ class Memory(NamedTuple):
     believed_context: np.ndarray
     integral: np.ndarray
     slow: np.ndarray
+    demand: np.ndarray
 
 
 @helper
@@ -188,6 +201,7 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
         believed_context=part(row, parts, 6),
         integral=part(row, parts, 7),
         slow=part(row, parts, 8),
+        demand=part(row, parts, 9),
     )
 
 
@@ -216,6 +230,7 @@ class Constants(NamedTuple):
     no_reserve: float
     full_reserve: float
     room: float
+    return_limit: float
     asked_limit: float
     integral_gain: float
     integral_leak_s: float
@@ -247,20 +262,21 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         no_reserve=real(packed, 16),
         full_reserve=real(packed, 17),
         room=real(packed, 18),
-        asked_limit=real(packed, 19),
-        integral_gain=real(packed, 20),
-        integral_leak_s=real(packed, 21),
-        integral_limit=real(packed, 22),
-        integral_window=real(packed, 23),
-        prioritise=whole(packed, 24),
+        return_limit=real(packed, 19),
+        asked_limit=real(packed, 20),
+        integral_gain=real(packed, 21),
+        integral_leak_s=real(packed, 22),
+        integral_limit=real(packed, 23),
+        integral_window=real(packed, 24),
+        prioritise=whole(packed, 25),
     )
 
 
 @kernel
-def see(c, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
+def see(c, demand, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
     """What of d_v, with its lead (none while commands are late), is perpendicular to body z is asked for in shown [N, O]:
     thrust answers at once, only leaning takes time."""
-    c, policy = _constants_of(c), response_of(policy)
+    c, demand, policy = _constants_of(c), demand_of(demand), response_of(policy)
     across, asked = np.empty(3), np.empty(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
@@ -274,6 +290,7 @@ def see(c, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
         respond(policy, across, asked)
         for i in range(3):
             asked[i] = min(max(asked[i] - s.integral[i], -c.asked_limit), c.asked_limit)
+        lower(demand, s.demand[0], shown[n])
         ask(policy, asked, shown[n])
 
 
@@ -287,16 +304,22 @@ def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
         d, up = s.d[c.velocity :], s.believed_context[2::3]
         thrust = ((1.0 + c.thrust_range * wish[n, 0]) - _dot(d, up) / GRAVITY) / (1.0 + s.effectiveness[0])
         wish[n, 0] = (thrust - 1.0) / c.thrust_range
-        for j in range(3):
-            wanted = -s.d[c.turn + j] / (c.rate_gains[j] * c.max_rates[j])
-            correction[j] = min(max(wanted, -c.rate_authority), c.rate_authority)
-            wish[n, 1 + j] += correction[j]
+        _against(c, s.d, correction)
+        add(correction, wish[n, 1:])
         if c.prioritise:
             heeded = max(_reserve(c, d, up, s.effectiveness[0]), c.room)
             _prioritise(c, wish[n], s.believed_rates[c.turn :], correction, heeded)
         share = min(1.0, dt[n] / c.lead_filter)
         for i in range(3):
             s.slow[i] += share * (s.d[c.velocity + i] - s.slow[i])
+
+
+@helper
+def _against(c, d, correction):  # type: ignore[no-untyped-def]
+    """correction [3] of the rates that cancels d_w, in units of the action."""
+    for j in range(3):
+        wanted = -d[c.turn + j] / (c.rate_gains[j] * c.max_rates[j])
+        correction[j] = min(max(wanted, -c.rate_authority), c.rate_authority)
 
 
 @helper
@@ -315,12 +338,15 @@ def _reserve(c, d, up, effectiveness):  # type: ignore[no-untyped-def]
 @kernel
 def learn(c, f, context, learns, observation, saturated, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
     """`DroneCompensator.learn`; the states `rows` [N, S] are written."""
-    c = _constants_of(c)
+    c, error = _constants_of(c), np.empty(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         if learns[n]:
             s.effectiveness[0] = _learn_effectiveness(c, f[n], context[n], dt[n], s.effectiveness[0], s.filters, s.d)
-        _integrate(c, observation[n], s.travel, saturated[n], dt[n], undone[n], s.integral)
+        for i in range(3):
+            error[i] = observation[n, c.error[i]] + s.travel[c.tracked[i]]
+        _integrate(c, error, saturated[n], dt[n], undone[n], s.integral)
+        s.demand[0] = _affordable(c, s, context[n][2::3], error)
 
 
 @helper
@@ -341,19 +367,33 @@ def _learn_effectiveness(c, f, context, dt, before, filters, d):  # type: ignore
 
 
 @helper
-def _integrate(c, observation, travel, saturated, dt, undone, integral):  # type: ignore[no-untyped-def]
-    """The integral [3] of the tracking error: it rests far off and where an action is saturated, and loses the share undone."""
-    active, square = True, 0.0
+def _integrate(c, error, saturated, dt, undone, integral):  # type: ignore[no-untyped-def]
+    """The integral [3] of the tracking error [3]: it rests far off and where an action is saturated, and loses the share undone."""
+    active = _dot(error, error) < c.integral_window**2
     for a in range(saturated.shape[0]):
         active = active and not saturated[a]
-    for i in range(integral.shape[0]):
-        square += (observation[c.error[i]] + travel[c.tracked[i]]) ** 2
-    active = active and square < c.integral_window**2
-    for i in range(integral.shape[0]):
-        error = observation[c.error[i]] + travel[c.tracked[i]]
+    for i in range(3):
         after = integral[i] * max(1.0 - dt / c.integral_leak_s - undone, 0.0)
-        after += c.integral_gain * dt * error if active else 0.0
+        after += c.integral_gain * dt * error[i] if active else 0.0
         integral[i] = min(max(after, -c.integral_limit), c.integral_limit)
+
+
+@helper
+def _affordable(c, s, up, error):  # type: ignore[no-untyped-def]
+    """Share of the tracking error [3] that the policy is to be shown, by what the busiest rotor has left."""
+    correction, most = np.empty(3), 0.0
+    _against(c, s.d, correction)
+    hover = c.weight * max(1.0 - _dot(s.d[c.velocity :], up) / GRAVITY, 0.1) / (1.0 + s.effectiveness[0])
+    for i in range(ROTORS):
+        told = c.shares[i, 0] * hover
+        for j in range(3):
+            told += c.shares[i, 1 + j] * c.torque_gain[j] * c.max_rates[j] * correction[j]
+        most = max(most, told)
+    left = c.max_rotor_thrust / most
+    if left >= c.no_reserve:
+        return 1.0
+    limit = c.return_limit * max((left - 1.0) / (c.no_reserve - 1.0), 0.1)
+    return min(1.0, limit / max(np.sqrt(_dot(error, error)), 1e-6))
 
 
 @helper

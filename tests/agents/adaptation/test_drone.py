@@ -182,3 +182,39 @@ def test_near_the_limit_of_thrust_it_makes_room_for_lasting_torques_and_for_a_sh
     np.testing.assert_allclose(shared[0], answer([thrust, 0.5 * turn, 0, 0], angle=0.0)[0], atol=1e-12)
     assert healthy[0] < thrust - 0.1
     assert rotors(healthy).max() == pytest.approx(VEHICLE.max_rotor_thrust)
+
+
+def demanded(error, ratio=VEHICLE.thrust_to_weight, d_w=(0.0, 0.0, 0.0)):
+    """The state after a sample of this error x in m, thrust-to-weight ratio `ratio` being left, and what is shown."""
+    state = initial([0.0, 0, 0, *d_w], tilted(0.0)) | {
+        "effectiveness": np.array([ratio / VEHICLE.thrust_to_weight - 1])
+    }
+    observation = np.zeros((1, 34))
+    observation[0, [0, 3]] = error, 1.0
+    still, sent = np.zeros(1, dtype=bool), np.zeros((1, 4))
+    t = Transition(observation, sent, sent > 0, observation, still, NOW)
+    after = COMPENSATOR.learn(state, np.zeros((1, 6)), tilted(0.0), still, t)
+    return after, COMPENSATOR.see(after | {"integral": np.zeros((1, 3)), "d": np.zeros((1, 6))}, observation)[0]
+
+
+@pytest.mark.parametrize(("ratio", "limit"), [(1.2, 0.8), (1.1, 0.4), (1.01, 0.1)])
+def test_short_of_thrust_a_vehicle_far_off_is_asked_for_a_part_of_the_way_back(ratio, limit):
+    state, shown = demanded(1.0, ratio)
+    share = limit * COMPENSATOR.return_limit
+    assert state["demand"][0] == pytest.approx(share)
+    np.testing.assert_allclose(shown[[0, 3]], [share, np.sqrt(share)])
+    near = 0.5 * share
+    np.testing.assert_allclose(demanded(near, ratio)[1][[0, 3]], [near, 1.0])
+
+
+def test_with_authority_to_spare_all_of_the_way_back_is_asked_for():
+    np.testing.assert_array_equal(demanded(1.0, 1.3)[1][[0, 3]], [1.0, 1.0])
+
+
+def test_authority_is_that_of_the_rotor_which_is_told_to_give_most():
+    """By the inverse of the allocation: it gives 1 / 1.3 of its most to hover and the rest of 1 / 1.1 for the torques."""
+    torque = np.array([0.02, 0.01, 0.005])
+    busiest = np.linalg.solve(ALLOCATION, [0.0, *torque]).max()
+    torque *= VEHICLE.max_rotor_thrust * (1 / 1.1 - 1 / 1.3) / busiest
+    state, _ = demanded(1.0, 1.3, -torque / VEHICLE.inertia)
+    assert state["demand"][0] == pytest.approx(0.4 * COMPENSATOR.return_limit)

@@ -125,10 +125,10 @@ def test_every_member_is_a_kalman_filter_and_their_mean_is_weighted_by_likelihoo
             innovation = following - h @ means[m]
             gain = covariances[m] @ h / s
             # A Student density with four degrees of freedom and scale sqrt(s), but for a constant.
-            logs[m] = observer.forgetting * logs[m] + student.logpdf(innovation / np.sqrt(s), 4) - 0.5 * np.log(s)
+            logs[m] = logs[m] + student.logpdf(innovation / np.sqrt(s), 4) - 0.5 * np.log(s)
             means[m] = means[m] + gain * np.clip(innovation, -6 * np.sqrt(s), 6 * np.sqrt(s))
             covariances[m] = covariances[m] - np.outer(gain, h @ covariances[m])
-        logs = np.maximum(logs - logs.max(), -6.0)
+        logs = np.maximum(logs - logs.max(), [-12.0, -5.0])
         weights = np.exp(logs) / np.exp(logs).sum()
         np.testing.assert_allclose(state["filters"][0, :, LOG_WEIGHT, 0], logs, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(state["d"][0, 0], weights @ [mean[1] for mean in means], rtol=1e-6, atol=1e-12)

@@ -168,3 +168,10 @@ def test_integrals_rest_while_an_action_saturates_and_are_unwound_by_what_could_
         State({"integral": np.full((3, 2), 0.3)}), Transition(*sample, unwind=np.array([0.0, 0.0, 5.0]))
     )
     np.testing.assert_allclose(state["integral"][:, 0], [0.302, 0.3, 0.27])
+
+
+def test_an_integral_leaks_as_an_estimated_disturbance_does(nominal):
+    nothing, ones = np.zeros((1, 8)), np.ones(1, dtype=bool)
+    sample = Transition(nothing, np.zeros((1, 1)), ~ones[:, None], nothing, ones, np.full(1, 0.02), leak=0.5)
+    state = Integral(nominal).learn(State({"integral": np.full((1, 2), 0.3)}), sample)
+    np.testing.assert_allclose(state["integral"], 0.3 * (1 - 0.5 * 0.02))
