@@ -37,7 +37,8 @@ class ControllerState:
     hidden [N, H] the policy's memory, [N, 0] where it keeps that itself; own_action [N, A] its own last action; wish [N, A]
     what was last to be sent, and sent [N, A] what was, within bounds; activity [N] how much commands change of late;
     observation [N, O] the last one, repaired; dt [N] s; steps [N] since the reset; acted [N] whether a transition is open;
-    adapter, its state; worse [N] for how many steps it has predicted worse than its shadow.
+    adapter, its state; worse [N] for how many steps it has predicted worse than its shadow. `Loop` writes steps and acted in
+    place: who keeps a moment copies them.
     """
 
     hidden: np.ndarray
@@ -105,7 +106,7 @@ class Loop:
         if dt is None:
             dt = self.dt if self._step_duration is None else measured[:, self._step_duration]
         seen, after = self.adapter.see(s.adapter, measured)
-        seen, s.adapter = self.guard.admit_view(measured, seen, s.adapter, after, s.steps)
+        seen, s.adapter = self.guard.admit_view(measured, seen, self.adapter, s.adapter, after, s.steps)
         # The policy is shown what it did itself, not what was made of it: it was trained on its own actions.
         self.shown = seen.copy()
         _write_columns(s.own_action, self._previous_action, self.shown)

@@ -83,6 +83,10 @@ class Adapter(ABC):
         """
         return action, state
 
+    def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
+        """The observation [N, O] of a policy that is asked for no more than its vehicle can give (`Signals.demand`)."""
+        return observation
+
     def learn(self, state: State, transition: Transition) -> State:
         """The state after one transition."""
         return state

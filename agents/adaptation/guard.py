@@ -111,19 +111,27 @@ class Guard:
         return np.where(finite, observation, last), fresh
 
     def admit_view(
-        self, measured: np.ndarray, seen: np.ndarray, before: State, after: State, steps: np.ndarray
+        self,
+        measured: np.ndarray,
+        seen: np.ndarray,
+        adapter: Adapter,
+        before: State,
+        after: State,
+        steps: np.ndarray,
     ) -> tuple[np.ndarray, State]:
-        """The observations to show the policy: those proposed, within the limit; the measured ones if not finite. And what the
-        adapter may remember, as `admit_state`."""
+        """The observations to show the policy: those proposed, within the limit around what is measured and asked for; the
+        measured ones if not finite. And what the adapter may remember, as `admit_state`."""
         if not self.enabled or _all_admissible(measured, seen, self.seen_limit, after.rows):
             return seen, after
         broken = ~np.isfinite(seen).all(1)
         self._log(broken, steps, "proposed observation not finite: the measured one shown")
         seen = np.where(broken[:, None], measured, seen)
-        far = np.abs(seen - measured) > self.seen_limit
+        after = self.admit_state(before, after, steps)
+        # To ask for half of a high speed is no estimate gone astray.
+        expected = adapter.ask_less(after, measured)
+        far = np.abs(seen - expected) > self.seen_limit
         self._log(far.any(1), steps, "proposed observation beyond its limit: shrunk")
-        seen = np.where(far, measured + np.clip(seen - measured, -self.seen_limit, self.seen_limit), seen)
-        return seen, self.admit_state(before, after, steps)
+        return np.where(far, expected + np.clip(seen - expected, -self.seen_limit, self.seen_limit), seen), after
 
     def admit_action(
         self,

@@ -229,7 +229,8 @@ def _meets(entrant: Entrant, scenario: Scenario) -> bool:
     """Whether the entrant flies the scenario: an oracle only the shifts that it was trained on, whenever they set in."""
     if entrant.kind != ORACLE:
         return True
-    return [_magnitude(shift_to_dict(shift)) for shift in scenario.shifts] == _trained_on(entrant)
+    flown = [_magnitude(shift_to_dict(shift)) for shift in scenario.shifts]
+    return sorted(map(json.dumps, flown)) == sorted(map(json.dumps, _trained_on(entrant)))
 
 
 def _trained_on(oracle: Entrant) -> list[dict[str, Any]]:

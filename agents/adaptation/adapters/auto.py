@@ -80,6 +80,9 @@ class Auto(Adapter):
             after["fallback"][acts] = learned["integral"][acts]
         return after
 
+    def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
+        return self.model_based.ask_less(state, observation)
+
     def loss(self, state: State) -> np.ndarray:
         return state["loss"]
 

@@ -61,6 +61,9 @@ class Drone(ModelBased):
         return self.compensator.correct(state, action, dt)
 
     def learn(self, state: State, transition: Transition) -> State:
+        if not self.compiled:
+            after, f, _, learns = self.estimator.learn(state, transition, self.touched)
+            return self.compensator.learn(after, f, state["context"], learns, transition)
         after = state.copy()
         known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
         parts = after.parts(Memory), after.parts(OwnMemory)

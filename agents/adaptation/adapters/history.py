@@ -13,6 +13,7 @@ from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
 from ..state import State
 from .drone import Drone
+from .model_based import ModelBased
 from .observer import Observer
 
 TREND_S = 0.1
@@ -84,9 +85,9 @@ class History(Adapter):
 
     def __init__(self, nominal: NominalModel, estimator: HistoryObserver | None = None) -> None:
         super().__init__(nominal)
-        self.estimator = estimator or HistoryObserver(nominal, encoder=_encoder_of(nominal))
+        estimator = estimator or HistoryObserver(nominal, encoder=_encoder_of(nominal))
         fits = DroneCompensator.fits(nominal)
-        self.loop: Drone | Observer = Drone(nominal, self.estimator) if fits else Observer(nominal, self.estimator)
+        self.loop: ModelBased = Drone(nominal, estimator) if fits else Observer(nominal, estimator)
         self.estimate_names = self.loop.estimate_names
 
     def initial_state(self, n: int) -> State:
@@ -101,11 +102,10 @@ class History(Adapter):
         return self.loop.correct(state, observation, action, dt)
 
     def learn(self, state: State, transition: Transition) -> State:
-        after, expected, _, learns = self.estimator.learn(state, transition, self.loop.touched)
-        compensator = self.loop.compensator
-        if isinstance(compensator, DroneCompensator):
-            return compensator.learn(after, expected, state["context"], learns, transition)
-        return compensator.integrate(after, transition)
+        return self.loop.learn(state, transition)
+
+    def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
+        return self.loop.ask_less(state, observation)
 
     def loss(self, state: State) -> np.ndarray:
         return self.loop.loss(state)

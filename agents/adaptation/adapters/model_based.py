@@ -30,6 +30,8 @@ class ModelBased(Adapter):
         self.estimator = estimator or DisturbanceObserver(nominal)
         self.presentation = Presentation(nominal, self.estimator.delays)
         self.touched = touched
+        self.compiled = type(self.estimator) is DisturbanceObserver
+        """Whether estimator and compensator learn in one kernel; one that learns otherwise (`HistoryObserver`) is called."""
 
     def sample(self, transition: Transition) -> tuple[np.ndarray | float, ...]:
         """What of a transition kernels take: observations [N, O] before and after, action and saturated [N, A], fresh and
@@ -49,7 +51,6 @@ class ModelBased(Adapter):
         )
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
-        """The observation [N, O] of a policy that is asked for no more than the vehicle can give; whoever answers it."""
         if "demand" not in state:
             return observation
         shown = observation.astype(np.float64)

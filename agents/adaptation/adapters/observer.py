@@ -54,6 +54,9 @@ class Observer(ModelBased):
         return self.compensator.correct(state, action, dt)
 
     def learn(self, state: State, transition: Transition) -> State:
+        if not self.compiled:
+            after, *_ = self.estimator.learn(state, transition, self.touched)
+            return self.compensator.integrate(after, transition)
         after = state.copy()
         known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
         _learn(*known, *self.sample(transition), after.parts(Memory), after.parts(OwnMemory), after.rows)

@@ -51,7 +51,7 @@ class DroneCompensator:
     less than the share `room`, of torques beside those that answer d_w.
 
     Demand. left is the most that a rotor can give over the most that one must be told to give to hover and to hold d_w. Where
-    it is below the first `reserve`, r, the policy is asked for its return in parts (`Signals.demand`): of the tracking error e
+    it is below r, the `return_reserve`, the policy is asked for its return in parts (`Signals.demand`): of the tracking error e
     it is shown the share
 
         min(1, return_limit clip((left - 1) / (r - 1), 0.1, 1) / |e|)
@@ -66,6 +66,7 @@ class DroneCompensator:
         reserve: thrust-to-weight ratios between which what comes and goes counts from not at all to in full.
         room: share of every torque that thrust makes room for however little of it is left.
         return_limit: |tracking error| that is shown at most where authority is short, m; inf: all of it, always.
+        return_reserve: of what the busiest rotor must give, below which authority is short.
         asked_limit: |acceleration asked for| at most per axis, m/s².
         integral_gain: acceleration asked for per integrated tracking error, 1/s³.
         integral_leak_s: time in which the integral forgets, s: what an episode's start left there is gone before it harms.
@@ -83,6 +84,7 @@ class DroneCompensator:
     reserve: tuple[float, float] = (1.25, 1.55)
     room: float = 0.5
     return_limit: float = 0.3
+    return_reserve: float = 1.25
     asked_limit: float = 10.0
     integral_gain: float = 6.0
     integral_leak_s: float = 2.0
@@ -115,7 +117,8 @@ class DroneCompensator:
                 no_reserve=self.reserve[0],
                 full_reserve=self.reserve[1],
                 room=self.room,
-                return_limit=self.return_limit,
+                return_limit=self.return_limit if self.nominal.signals.demand else np.inf,
+                return_reserve=self.return_reserve,
                 asked_limit=self.asked_limit,
                 integral_gain=self.integral_gain,
                 integral_leak_s=self.integral_leak_s,
@@ -231,6 +234,7 @@ class Constants(NamedTuple):
     full_reserve: float
     room: float
     return_limit: float
+    return_reserve: float
     asked_limit: float
     integral_gain: float
     integral_leak_s: float
@@ -263,12 +267,13 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         full_reserve=real(packed, 17),
         room=real(packed, 18),
         return_limit=real(packed, 19),
-        asked_limit=real(packed, 20),
-        integral_gain=real(packed, 21),
-        integral_leak_s=real(packed, 22),
-        integral_limit=real(packed, 23),
-        integral_window=real(packed, 24),
-        prioritise=whole(packed, 25),
+        return_reserve=real(packed, 20),
+        asked_limit=real(packed, 21),
+        integral_gain=real(packed, 22),
+        integral_leak_s=real(packed, 23),
+        integral_limit=real(packed, 24),
+        integral_window=real(packed, 25),
+        prioritise=whole(packed, 26),
     )
 
 
@@ -390,9 +395,9 @@ def _affordable(c, s, up, error):  # type: ignore[no-untyped-def]
             told += c.shares[i, 1 + j] * c.torque_gain[j] * c.max_rates[j] * correction[j]
         most = max(most, told)
     left = c.max_rotor_thrust / most
-    if left >= c.no_reserve:
+    if left >= c.return_reserve:
         return 1.0
-    limit = c.return_limit * max((left - 1.0) / (c.no_reserve - 1.0), 0.1)
+    limit = c.return_limit * max((left - 1.0) / (c.return_reserve - 1.0), 0.1)
     return min(1.0, limit / max(np.sqrt(_dot(error, error)), 1e-6))
 
 

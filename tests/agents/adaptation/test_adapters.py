@@ -19,6 +19,11 @@ def test_every_adapter_keeps_the_contract(name, random_nominal):
     check_adapter(ADAPTERS[name], own.get(name, random_nominal))
 
 
+@pytest.mark.parametrize("vehicle", [REFERENCE, CAR], ids=["drone", "car"])
+def test_auto_keeps_the_contract_whatever_vehicle_it_finds(vehicle):
+    check_adapter(ADAPTERS["auto"], vehicle)
+
+
 def test_the_check_finds_an_adapter_that_changes_its_state_in_place(nominal):
     class Careless(Integral):
         def learn(self, state, transition):

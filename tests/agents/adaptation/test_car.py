@@ -184,6 +184,20 @@ def test_on_half_the_grip_it_slows_down_and_without_a_shift_it_does_not():
     assert (asked["dry"] > 0.97).all() and (asked["ice"] < 0.95).all() and asked["ice"].mean() < 0.85
 
 
+def test_at_road_speed_the_guard_lets_it_ask_for_what_the_grip_allows():
+    controller = Run.load("runs/reference-car-lane-s0").controller("car")
+    names = list(controller.adapter.nominal.observation_names)
+    env = make_batch("CarLane", 1, seed=0)
+    observation = env.reset()
+    controller.reset(1)
+    controller.act(observation, DT)
+    controller.state.adapter["demand"] = 0.64
+    controller.act(observation, DT)
+    place = names.index("reference_speed_0m")
+    assert observation[0, place] > 15.0
+    assert controller.shown[0, place] == pytest.approx(0.64 * observation[0, place])
+
+
 def test_a_car_that_hardly_turns_learns_that_its_commands_are_late():
     run, late = Run.load("runs/reference-car-lane-s0"), ActionDelay(seconds=0.04, schedule=Abrupt(1.0))
     scenario = Scenario("late", "undrift/CarLane-v0", {"episode_s": 8.0}, (late,))

@@ -184,17 +184,17 @@ def test_near_the_limit_of_thrust_it_makes_room_for_lasting_torques_and_for_a_sh
     assert rotors(healthy).max() == pytest.approx(VEHICLE.max_rotor_thrust)
 
 
-def demanded(error, ratio=VEHICLE.thrust_to_weight, d_w=(0.0, 0.0, 0.0)):
+def demanded(error, ratio=VEHICLE.thrust_to_weight, d_w=(0.0, 0.0, 0.0), compensator=COMPENSATOR):
     """The state after a sample of this error x in m, thrust-to-weight ratio `ratio` being left, and what is shown."""
     state = initial([0.0, 0, 0, *d_w], tilted(0.0)) | {
         "effectiveness": np.array([ratio / VEHICLE.thrust_to_weight - 1])
     }
-    observation = np.zeros((1, 34))
+    observation = np.zeros((1, len(compensator.nominal.observation_names)))
     observation[0, [0, 3]] = error, 1.0
     still, sent = np.zeros(1, dtype=bool), np.zeros((1, 4))
     t = Transition(observation, sent, sent > 0, observation, still, NOW)
-    after = COMPENSATOR.learn(state, np.zeros((1, 6)), tilted(0.0), still, t)
-    return after, COMPENSATOR.see(after | {"integral": np.zeros((1, 3)), "d": np.zeros((1, 6))}, observation)[0]
+    after = compensator.learn(state, np.zeros((1, 6)), tilted(0.0), still, t)
+    return after, compensator.see(after | {"integral": np.zeros((1, 3)), "d": np.zeros((1, 6))}, observation)[0]
 
 
 @pytest.mark.parametrize(("ratio", "limit"), [(1.2, 0.8), (1.1, 0.4), (1.01, 0.1)])
@@ -205,6 +205,12 @@ def test_short_of_thrust_a_vehicle_far_off_is_asked_for_a_part_of_the_way_back(r
     np.testing.assert_allclose(shown[[0, 3]], [share, np.sqrt(share)])
     near = 0.5 * share
     np.testing.assert_allclose(demanded(near, ratio)[1][[0, 3]], [near, 1.0])
+
+
+def test_an_environment_that_names_nothing_to_ask_less_of_is_asked_for_all():
+    compensator = DroneCompensator.of(Run.load("runs/reference-hover-s0").nominal)
+    assert not compensator.nominal.signals.demand
+    assert demanded(1.0, 1.1, compensator=compensator)[0]["demand"][0] == 1.0
 
 
 def test_with_authority_to_spare_all_of_the_way_back_is_asked_for():

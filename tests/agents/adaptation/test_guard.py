@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from undrift.agents.adaptation import Guard, Integral, Observer, State, Transition
+from undrift.agents import Run
+from undrift.agents.adaptation import Frozen, Guard, Integral, Observer, State, Transition
 from undrift.agents.adaptation.guard import bound_action
 
 STEPS = np.array([7, 7])
@@ -11,6 +12,8 @@ OWN = np.zeros((2, 2))
 LAST = np.full((2, 2), 0.3)
 SAMPLED = np.array([1])
 NOTHING = State({})
+REFERENCE = Run.reference().nominal
+IDLE = Frozen(REFERENCE)
 
 
 def reasons(guard):
@@ -70,16 +73,30 @@ def test_a_policy_that_is_not_finite_holds_the_last_action():
 
 def test_a_view_beyond_its_limit_is_shrunk():
     guard = Guard(seen_limit=1.0)
-    seen, _ = guard.admit_view(OWN, np.array([[3.0, 0.5], [0.0, np.nan]]), NOTHING, NOTHING, STEPS)
+    seen, _ = guard.admit_view(OWN, np.array([[3.0, 0.5], [0.0, np.nan]]), IDLE, NOTHING, NOTHING, STEPS)
     np.testing.assert_allclose(seen, [[1.0, 0.5], [0, 0]])
     assert len(guard.events) == 2
+
+
+def test_what_is_asked_for_is_no_part_of_the_limit():
+    class Modest(Frozen):
+        def ask_less(self, state, observation):
+            return 0.5 * observation
+
+    guard, measured = Guard(seen_limit=1.0), np.array([[30.0, 0.0], [30.0, 0.0]])
+    proposed = np.array([[15.5, 0.0], [13.0, 0.0]])
+    seen, _ = guard.admit_view(measured, proposed, Modest(REFERENCE), NOTHING, NOTHING, STEPS)
+    np.testing.assert_allclose(seen, [[15.5, 0.0], [14.0, 0.0]])
+    assert [(event.row, event.reason) for event in guard.events] == [
+        (1, "proposed observation beyond its limit: shrunk")
+    ]
 
 
 def test_a_state_that_is_not_finite_is_rolled_back_in_its_row_only():
     guard = Guard()
     before = State({"d": [[1.0], [2.0]], "age": [3, 3]})
     after = State({"d": [[np.nan], [5.0]], "age": [4, 4]})
-    _, beside_view = guard.admit_view(OWN, OWN, before, after, STEPS)
+    _, beside_view = guard.admit_view(OWN, OWN, IDLE, before, after, STEPS)
     *_, beside_action = guard.admit_action(OWN, OWN, LAST, before, after, STEPS)
     for kept in (guard.admit_state(before, after, STEPS), beside_view, beside_action):
         np.testing.assert_array_equal(kept["d"], [[1.0], [5.0]])
