@@ -5,17 +5,21 @@
 
 Each row is a scenario and a controller, over all training seeds, from the shift's onset on:
 
-    off_share    of the episodes that left the track
-    live_mm      root mean square of the lateral error while on the track, mean over episodes
-    way_share    driven while on the track, of what the same policy frozen drives without a shift
-    way_lost     of what the same policy frozen drives under the same shift
-    demand       mean share of the speed that the adapter asked for
-    worse        whether more leave the track, or the lateral error is larger, than with the same policy frozen: all of the
-                 95 % interval of the paired difference; bold on the page
+    off_share        of the episodes that left the track
+    off_share_high   upper end of its 95 % interval (Wilson)
+    live_mm          root mean square of the lateral error while on the track, mean over episodes
+    way_share        driven while on the track, of what the same policy frozen drives without a shift
+    way_lost         of what the same policy frozen drives under the same shift
+    demand           mean share of the speed that the adapter asked for
+    worse            whether more leave the track, or the lateral error is larger, than with the same policy frozen: all
+                     of the 95 % interval of the paired difference; bold on the page
+    better           likewise, whether fewer leave it, or the error is smaller
+
+The intervals are not corrected for their number: of many rows without a difference some are worse or better by chance.
 
 "true grip" is the policy frozen, under the governor that it was trained with, but always there, told the true friction
-and at once. "oracle" (`--oracles FOLDER`) is the nominal policy fine-tuned for 500,000 steps on what shifts in the scenario;
-those that FOLDER lacks are trained first, some 45 s each.
+and at once. "oracle" (`--oracles FOLDER`) is the nominal policy fine-tuned for 500,000 steps on what shifts in the
+scenario; those that FOLDER lacks are trained first, some 45 s each.
 """
 
 from __future__ import annotations
@@ -86,8 +90,10 @@ Tables = Mapping[tuple[str, "Driver"], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Driver:
-    """Policies of several training seeds under one adapter; `knows`: beside a governor that knows the grip; `oracles`: where
-    their oracles are, which fly in their place."""
+    """Policies of several training seeds under one adapter.
+
+    `knows`: beside a governor that knows the grip; `oracles`: where their oracles are, which fly in their place.
+    """
 
     name: str
     runs: tuple[str, ...]
@@ -156,9 +162,8 @@ def row(shifts: str, scenario: Scenario, driver: Driver, tables: Tables, frozen:
     """One scenario's; `frozen` drives the same policies without an adapter."""
     here, base = tables[scenario.name, driver], tables[scenario.name, frozen]
     share = wilson(int(here["off"].sum()), here["off"].size)
-    told = ~np.isnan(here["live"] + base["live"]).any(
-        axis=0
-    )  # seeds on which nobody was off the track before the onset
+    # Seeds on which nobody was off the track before the onset.
+    told = ~np.isnan(here["live"] + base["live"]).any(axis=0)
     differences = {"off": paired_difference(here["off"], base["off"])}
     differences["live_mm"] = paired_difference(here["live"][:, told], base["live"][:, told])
     return {
@@ -183,8 +188,8 @@ def row(shifts: str, scenario: Scenario, driver: Driver, tables: Tables, frozen:
 
 def group(shifts: str, rows: Sequence[Row]) -> Row:
     """One driver's mean over the scenarios, and in how many of them the policy frozen is better, or worse."""
-    figures = ("off_share", "live_mm", "way_share", *(key for key in rows[0] if key.startswith("off_seed")))
-    mean = {key: float(np.mean([each[key] for each in rows])) for key in figures}
+    averaged = ("off_share", "live_mm", "way_share", *(key for key in rows[0] if key.startswith("off_seed")))
+    mean = {key: float(np.mean([each[key] for each in rows])) for key in averaged}
     counts = {key: sum(each[key] for each in rows) for key in ("worse", "better")}
     driver = rows[0]["driver"]
     named = {"shifts": shifts, "scenario": f"all {len(rows)}", "driver": driver}

@@ -10,7 +10,7 @@ Kind = TypeVar("Kind")
 
 
 def from_fields(kind: type[Kind], given: Kind | Mapping[str, Any] | None, what: str) -> Kind | None:
-    """What is `given`, or if that is a mapping, the dataclass `kind` of those fields; None is none.
+    """What is `given`, or if that is a mapping, the dataclass `kind` of those fields; None stays None.
 
     Raises:
         ValueError: `what` ("a clock") has no such field; or one is out of range.

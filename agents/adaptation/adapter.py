@@ -31,7 +31,7 @@ class Transition(NamedTuple):
     What the guard permits to be learned from it:
         excited: [N] bool, whether commands moved enough to tell what only they can (delays, thrust effectiveness, bias).
         unwind: [N] rate at which integrals are to decay, for what was wished for and could not be sent, 1/s.
-        leak: rate at which an estimated disturbance is to be forgotten, 1/s.
+        leak: rate at which an estimated disturbance and the integral of `integral` are to be forgotten, 1/s.
         dead_zone: an estimated disturbance is to stay while its smoothed innovation is within so many standard errors.
     """
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from ...policies.kernels import backend
 from ...policies.kernels.backend import helper, inlined
 
-# Compiled code is kept until its own file changes, or one of these, that lend their functions to the kernels of others.
+# Compiled code is kept until its own file changes, or one of these, whose functions are compiled into the kernels
+# of others.
 _SHARED = (
     "cholesky.py",
     "compensators/car.py",

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...envs.signals import SignalReader
 from .compiled import helper, kernel
-from .packed import reals, wholes
+from .packed import integers, reals
 
 
 class Demand(NamedTuple):
@@ -27,7 +27,7 @@ class Demand(NamedTuple):
 @helper
 def demand_of(packed):  # type: ignore[no-untyped-def]
     """The `Demand` that was packed."""
-    return Demand(wholes(packed, 0), wholes(packed, 1), reals(packed, 2))
+    return Demand(integers(packed, 0), integers(packed, 1), reals(packed, 2))
 
 
 @helper

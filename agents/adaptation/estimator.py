@@ -8,22 +8,22 @@ f is the nominal model's acceleration and d the disturbance, all that f does not
 observer: Chen et al. 2016, IEEE Trans. Industrial Electronics 63(2)). The members of the bank differ in how fast they let d
 wander; one believes that there is none, and takes the estimate's noise away where nothing has shifted. They are weighted by
 how well they predicted, under a Student distribution of the innovation, so that one wild sample decides nothing
-(multiple-model estimation: Magill 1965, IEEE Trans. Automatic Control 10(4)); the estimate is their weighted mean. A log
-weight that may fall no deeper than a floor sums up what speaks for a change since it last did not (cumulative sums: Page
-1954, Biometrika 41(1/2)), and how deep the floor lies says how much must.
+(multiple-model estimation: Magill 1965, IEEE Trans. Automatic Control 10(4)); the estimate is their weighted mean. Log
+weights are sums of log likelihoods, cut off at a floor below the likeliest member's (as cumulative sums are: Page 1954,
+Biometrika 41(1/2)). The deeper a member's floor, the more evidence it takes to come back to it.
 
 The variances of v and of the model error come from the one-step residual r = (x_t - x_(t-1)) / dt - f of the measured
 rates: measurement noise makes its lag-1 autocovariance negative, c1 = var(v) / dt²; half the mean square of r_t - r_(t-1)
 is 3 c1 + var(model error) (covariance matching: Mehra 1970, IEEE Trans. Automatic Control 15(2)).
 
-A bank of the same model fed with commands of k periods ago tells how late they arrive. Each follows the measured rates by its
-own accelerations f_k and a share of what it was wrong by, e_k, and that delay is believed whose e_k are likelier than the
-present one's by enough, under the scatter that even the best of them shows:
+A bank of the same model fed with commands of k periods ago tells how late they arrive. Each follows the measured rates
+by its own accelerations f_k and a share of what it was wrong by, e_k, and that delay is believed whose e_k are likelier
+than the present one's by enough, under the scatter that even the best of them shows:
 
     e_k = x_t - x_k - dt f_k,   x_k+ = x_k + dt f_k + gain e_k
 
-What the vehicle is shown to be is then rolled forward by the commands that are still on their way (Smith predictor), and so is
-a sample that did not arrive.
+What the vehicle is shown to be is then rolled forward by the commands that are still on their way (Smith predictor),
+and so is a sample that did not arrive.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ...policies.kernels.arithmetic import add, copy, fill
 from .adapter import Transition
 from .compiled import helper, kernel
 from .nominal import NominalModel, arrange, forward, network_of, read, room, take_in
-from .packed import pack, real, reals, whole
+from .packed import integer, pack, real, reals
 from .state import State, part
 from .thrust import lost_thrust
 
@@ -51,7 +51,7 @@ X, D, P11, P12, P22, LOG_WEIGHT = range(6)
 AUTOCOVARIANCE, SPREAD, RESIDUAL, RESIDUAL_MEAN, INNOVATION = range(5)
 
 _MEAN_RATE, _VARIANCE_RATE = 0.08, 0.04
-# A disturbance is believed in soon, and its absence late: a gust that turns passes through zero and is no calm.
+# A gust that turns passes through d = 0, which is no calm: that member has to earn its weight for longer.
 _LEAST_LOG_WEIGHT, _LEAST_LOG_WEIGHT_OF_NONE = -5.0, -12.0
 _LOSS_RATE = 0.04
 _INNOVATION_RATE = 0.2
@@ -65,12 +65,13 @@ class DisturbanceObserver:
 
     State, R rates, C context channels, M members, L delays, K + L - 1 commands: commands [N, K + L - 1, A] newest first;
     age [N] transitions; rates [N, R] and context [N, C], measured or, where stale [N], predicted; travel [N, R] how far each
-    rate has carried the vehicle since its last sample; filters [N, M, 6, R]; noise [N, 5, R]; followed [N, L, R] rates and
-    residuals [N, L, R] mean by delay; scatter [N, R] variance under the best of them; evidence [N, L] log likelihood; delay [N]
-    periods; rate_bias [N, 3] of the gyroscopes, where an attitude is known to compare them with; loss [N, 3] of predicting one step ahead with what was
-    learned, without, and with the shadow; d [N, R]; effectiveness [N] of thrust along body z, which a compensator that knows
-    of it may learn, 0 being nominal; kept_d, kept_delay and kept_effectiveness, the shadow; believed_rates [N, R],
-    believed_context [N, C] and believed_travel [N, R], where the vehicle will be when the next command arrives.
+    rate has carried the vehicle since its last sample; filters [N, M, 6, R]; noise [N, 5, R]; followed [N, L, R] rates
+    and residuals [N, L, R] mean by delay; scatter [N, R] variance under the best of them; evidence [N, L] log
+    likelihood; delay [N] periods; rate_bias [N, 3] of the gyroscopes, where an attitude is known to compare them with;
+    loss [N, 3] of predicting one step ahead with what was learned, without, and with the shadow; d [N, R];
+    effectiveness [N] of thrust along body z, which a compensator that knows of it may learn, 0 being nominal; kept_d,
+    kept_delay and kept_effectiveness, the shadow; believed_rates [N, R], believed_context [N, C] and believed_travel
+    [N, R], where the vehicle will be when the next command arrives.
 
     Args:
         nominal: the nominal model.
@@ -79,8 +80,8 @@ class DisturbanceObserver:
         noise_rate: share of a new sample in the noise estimates.
         delays: how many delays are told apart, 0 to delays - 1 periods; 1 never looks for one.
         delay_forgetting: of the delays' log likelihoods, per sample.
-        delay_gain: that share. With 1 a sample is compared with the last one alone; with less, small accelerations add up to
-            more than the noise of two samples.
+        delay_gain: share of e_k that each delay's followed rates take in; 1 compares a sample with the last one alone,
+            with less small accelerations add up to more than the noise of two samples.
         delay_evidence: by how much another delay must be likelier, nats.
         predicts: whether what the vehicle is shown to be is rolled forward by the delay.
         bias_s: time constant of the gyroscopes' bias, s; inf: taken to have none.
@@ -179,7 +180,7 @@ class DisturbanceObserver:
         observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
         sample = *observations, t.action, t.saturated, t.fresh, t.fresh & t.excited, t.dt, t.leak, t.dead_zone
         told = expected, explained, learns
-        learn(self.nominal.network, self.constants, touched, *sample, after.parts(Memory), after.rows, *told)
+        learn_rows(self.nominal.network, self.constants, touched, *sample, after.parts(Memory), after.rows, *told)
         return after, *told
 
     def keep(self, state: State, rows: np.ndarray) -> State:
@@ -191,7 +192,7 @@ class DisturbanceObserver:
     def restore(self, state: State, rows: np.ndarray) -> State:
         """The state that has learned, in `rows`, what its shadow did."""
         after = state.copy()
-        for name in ("d", "delay", "effectiveness"):
+        for name in Shadow._fields[:3]:
             after[name][rows] = state[f"kept_{name}"][rows]
         after["loss"][rows, 0] = state["loss"][rows, 2]
         for m in np.flatnonzero(self.wander):
@@ -199,19 +200,9 @@ class DisturbanceObserver:
         after["evidence"][rows] = 0.0
         return after
 
-    def predict(self, state: State, observation: np.ndarray) -> State:
-        """The state whose `believed_` fields say where the vehicle will be when the next command arrives.
-
-        Before the first transition that is where `observation` [N, O] shows it.
-        """
-        after = state.copy()
-        seen = np.asarray(observation, dtype=np.float64)
-        predict(self.nominal.network, self.constants, seen, after.parts(Memory), after.rows)
-        return after
-
 
 class Shadow(NamedTuple):
-    """What was learned that a shadow is kept of, and that shadow, in the same order: fields of the state, as views of its row."""
+    """What is learned and has a shadow, and that shadow, in the same order: fields of the state, views of its row."""
 
     d: np.ndarray
     delay: np.ndarray
@@ -321,22 +312,24 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         sd=reals(packed, 1),
         wander=reals(packed, 2),
         dt=real(packed, 3),
-        velocity=whole(packed, 4),
-        turning=whole(packed, 5),
+        velocity=integer(packed, 4),
+        turning=integer(packed, 5),
         bound=real(packed, 6),
         noise_rate=real(packed, 7),
         delay_forgetting=real(packed, 8),
         delay_gain=real(packed, 9),
         delay_evidence=real(packed, 10),
         bias_s=real(packed, 11),
-        delays=whole(packed, 12),
-        predicts=whole(packed, 13),
+        delays=integer(packed, 12),
+        predicts=integer(packed, 13),
     )
 
 
 @kernel
-def predict(network, c, observation, parts, rows):  # type: ignore[no-untyped-def]
-    """`DisturbanceObserver.predict`: roll forward, period by period, under the commands that are still on their way."""
+def predict_rows(network, c, observation, parts, rows):  # type: ignore[no-untyped-def]
+    """Write into `believed_` of the states `rows` [N, S] where the vehicle will be when the next command arrives:
+    rolled forward, period by period, under the commands that are still on their way. Before the first transition it is
+    where `observation` [N, O] shows it."""
     network, c = network_of(network), _constants_of(c)
     z, first, second, f = room(network), room(network), room(network), room(network)
     before, acceleration = np.empty(network.rates), np.empty(network.rates)
@@ -378,11 +371,11 @@ def _roll(before, acceleration, dt, turning, rates, context, travel):  # type: i
 
 
 @kernel
-def learn(  # type: ignore[no-untyped-def]
+def learn_rows(  # type: ignore[no-untyped-def]
     network, c, touched, observation, following, action, saturated, fresh, excited, dt, leak, dead_zone, parts, rows,
     expected, explained, learns,
 ):  # fmt: skip
-    """One step of every bank; shapes as in `DisturbanceObserver.learn`. The states `rows` [N, S] and what follows are written."""
+    """`DisturbanceObserver.learn`: one step of every bank. The states `rows` [N, S] and what follows are written."""
     network, c = network_of(network), _constants_of(c)
     count = network.rates
     f, acceleration = np.empty((c.delays, count)), np.empty(count)

@@ -50,7 +50,7 @@ class Guard:
         freeze: while an action saturates, nothing is integrated and little is made of what is missing.
         unwind: back-calculation. Integrals decay at this rate times what was wished for and could not be sent, 1/s per
             unit of action (0: they keep what they have).
-        leak: rate at which an estimated disturbance is forgotten, 1/s (0: never).
+        leak: rate at which an estimated disturbance and the integral of `integral` are forgotten, 1/s (0: never).
         dead_zone: an estimated disturbance stays while its smoothed innovation is within so many of its standard errors:
             noise explains it (0: always moves, the default: a bank that holds a member without a disturbance tells noise
             better).
@@ -119,8 +119,8 @@ class Guard:
         after: State,
         steps: np.ndarray,
     ) -> tuple[np.ndarray, State]:
-        """The observations to show the policy: those proposed, within the limit around what is measured and asked for; the
-        measured ones if not finite. And what the adapter may remember, as `admit_state`."""
+        """The observations to show the policy: those proposed, within the limit around what is measured and asked for;
+        the measured ones if not finite. And what the adapter may remember, as `admit_state`."""
         if not self.enabled or _all_admissible(measured, seen, self.seen_limit, after.rows):
             return seen, after
         broken = ~np.isfinite(seen).all(1)
@@ -279,8 +279,11 @@ def _all_fresh(observation, last, sampled, steps, hold_stale, fresh):  # type: i
 
 
 @kernel
-def _limits_learning(wish, activity, freeze, excitation, rate, saturated, excited, unwind):  # type: ignore[no-untyped-def]
-    """Whether any vehicle is not excited or unwinds; `Guard.permit`'s saturated [N, A], excited [N] and unwind [N] are written."""
+def _limits_learning(  # type: ignore[no-untyped-def]
+    wish, activity, freeze, excitation, rate, saturated, excited, unwind
+):
+    """Whether any vehicle is not excited or unwinds; `Guard.permit`'s saturated [N, A], excited [N] and unwind [N] are
+    written."""
     anywhere = False
     for n in range(wish.shape[0]):
         unsent = 0.0

@@ -17,7 +17,7 @@ from ..files import write_atomically
 from .compiled import helper, kernel
 from .demand import Demand
 from .encoder import HistoryEncoder
-from .packed import pack, reals, whole, wholes
+from .packed import integer, integers, pack, reals
 
 FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE = "nominal.json", "nominal.safetensors"
@@ -84,11 +84,11 @@ class NominalModel:
         asked_index = np.array([index for _, index in previews] or [self.reader.error_index], dtype=np.int64)
         asked_share = np.array([0.5 * ahead**2 for ahead, _ in previews] or [-ERROR_PER_ACCELERATION])
         self.network = pack(_network(self.tensors, history, self.reader))
-        """What kernels compute it from, a `Network`."""
+        """What kernels compute it from: a `Network`, packed."""
         self.policy_response = pack(Response(self.tensors["response"], asked_index, asked_share))
-        """What kernels ask the policy by, a `Response`."""
+        """What kernels ask the policy by: a `Response`, packed."""
         self.demand = pack(Demand.of(self.reader))
-        """What kernels ask the policy for less by, a `Demand`."""
+        """What kernels ask the policy for less by: a `Demand`, packed."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As StoredPolicy: what it is made of, without compiled code.
@@ -266,17 +266,17 @@ class Response(NamedTuple):
 @helper
 def network_of(packed):  # type: ignore[no-untyped-def]
     """The `Network` that was packed."""
-    hidden, rates = whole(packed, 6), whole(packed, 7)
+    hidden, rates = integer(packed, 6), integer(packed, 7)
     return Network(
         weights=reals(packed, 0),
         slopes=reals(packed, 1),
         held=reals(packed, 2).reshape(-1, hidden),
         rate_matrix=reals(packed, 3).reshape(-1, rates),
-        context_index=wholes(packed, 4),
-        inputs=whole(packed, 5),
+        context_index=integers(packed, 4),
+        inputs=integer(packed, 5),
         hidden=hidden,
         rates=rates,
-        history=whole(packed, 8),
+        history=integer(packed, 8),
     )
 
 
@@ -284,7 +284,7 @@ def network_of(packed):  # type: ignore[no-untyped-def]
 def response_of(packed):  # type: ignore[no-untyped-def]
     """The `Response` that was packed."""
     share = reals(packed, 2)
-    channels = wholes(packed, 1).reshape(share.shape[0], -1)
+    channels = integers(packed, 1).reshape(share.shape[0], -1)
     axes = channels.shape[1]
     return Response(reals(packed, 0).reshape(axes * (axes + 3) // 2, axes), channels, share)
 

@@ -1,4 +1,4 @@
-"""Constants of kernels, side by side in memory: numba reads one array in a fraction of the time of a tuple of twenty."""
+"""Constants of kernels, side by side in memory: numba reads one array much faster than a tuple of twenty."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .compiled import inlined
 
 
 def pack(constants: tuple[Any, ...]) -> np.ndarray:
-    """The F numbers and arrays of a NamedTuple as one float64 array: F + 1 places, where each begins and the last ends, and
-    then all values.
+    """The F numbers and arrays of a NamedTuple as one float64 array: F + 1 places, where each begins and the last ends,
+    and then all values.
 
-    A kernel has the k-th of them back by `real` or `whole`, and an array, in one dimension, by `reals` or `wholes`.
+    A kernel has the k-th of them back by `real` or `integer`, and an array, in one dimension, by `reals` or `integers`.
     """
     fields = [np.asarray(value, dtype=np.float64).ravel() for value in constants]
     places = np.cumsum([len(fields) + 1, *map(len, fields)])
@@ -26,7 +26,7 @@ def real(packed, k):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def whole(packed, k):  # type: ignore[no-untyped-def]
+def integer(packed, k):  # type: ignore[no-untyped-def]
     return int(packed[int(packed[k])])
 
 
@@ -36,5 +36,5 @@ def reals(packed, k):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def wholes(packed, k):  # type: ignore[no-untyped-def]
+def integers(packed, k):  # type: ignore[no-untyped-def]
     return reals(packed, k).astype(np.int64)

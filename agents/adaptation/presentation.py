@@ -8,48 +8,8 @@ import numpy as np
 
 from .compiled import helper, kernel
 from .nominal import NominalModel
-from .packed import pack, reals, wholes
-from .state import State, part
-
-
-class Presentation:
-    """Writes a believed state into an observation.
-
-    The reference is not late: while the vehicle is rolled forward, what the observation shows of the reference is moved on
-    along the polynomial through its present position and velocity and its preview.
-
-    Args:
-        nominal: names the channels. A rate is the sum of its channels, of which the first is the vehicle's and the others,
-            if any, the reference's.
-        delays: how many periods ahead, at most, plus one.
-    """
-
-    def __init__(self, nominal: NominalModel, delays: int) -> None:
-        names, reader = list(nominal.observation_names), nominal.reader
-        rates = list(nominal.signals.rates.values())
-        tracked = [rates[i] for i in reader.tracked_rate]
-        moving = bool(reader.preview_index) and all(len(channels) == 2 for channels in tracked)
-        ahead = np.array([seconds for seconds, _ in reader.preview_index])
-        self.channels = pack(
-            Channels(
-                reader.rate_matrix,
-                np.array([names.index(channels[0]) for channels in rates]),
-                reader.context_index,
-                reader.tracked_rate,
-                reader.error_index,
-                np.array([names.index(channels[1]) for channels in tracked] if moving else [], dtype=np.int64),
-                np.array([index for _, index in reader.preview_index], dtype=np.int64).reshape(
-                    len(ahead), len(tracked)
-                ),
-                np.array([_moved_on(ahead, k * nominal.dt) if moving else np.zeros((0, 0)) for k in range(delays)]),
-            )
-        )
-
-    def show(self, state: State, observation: np.ndarray) -> np.ndarray:
-        """Observations [N, O] float64 of what `state` believes (`DisturbanceObserver.predict`)."""
-        shown = observation.astype(np.float64)
-        show(self.channels, state.parts(Belief), state.rows, shown)
-        return shown
+from .packed import integers, reals
+from .state import part
 
 
 class Belief(NamedTuple):
@@ -75,28 +35,55 @@ class Channels(NamedTuple):
     preview: np.ndarray
     step: np.ndarray
 
+    @staticmethod
+    def of(nominal: NominalModel, delays: int) -> Channels:
+        """Those of `nominal`, for states that are rolled forward by at most delays - 1 periods.
+
+        A rate is the sum of its channels, of which the first is the vehicle's and the others, if any, the reference's.
+        """
+        names, reader = list(nominal.observation_names), nominal.reader
+        rates = list(nominal.signals.rates.values())
+        tracked = [rates[i] for i in reader.tracked_rate]
+        moving = bool(reader.preview_index) and all(len(channels) == 2 for channels in tracked)
+        ahead = np.array([seconds for seconds, _ in reader.preview_index])
+        preview = np.array([index for _, index in reader.preview_index], dtype=np.int64)
+        return Channels(
+            rate_matrix=reader.rate_matrix,
+            own=np.array([names.index(channels[0]) for channels in rates]),
+            context=reader.context_index,
+            tracked=reader.tracked_rate,
+            error=reader.error_index,
+            reference=np.array([names.index(channels[1]) for channels in tracked] if moving else [], dtype=np.int64),
+            preview=preview.reshape(len(ahead), len(tracked)),
+            step=np.array([_moved_on(ahead, k * nominal.dt) if moving else np.zeros((0, 0)) for k in range(delays)]),
+        )
+
 
 @helper
 def _channels_of(packed):  # type: ignore[no-untyped-def]
     """The `Channels` that were packed."""
-    own, tracked = wholes(packed, 1), wholes(packed, 3)
-    preview = wholes(packed, 6)
+    own, tracked = integers(packed, 1), integers(packed, 3)
+    preview = integers(packed, 6)
     previews = preview.shape[0] // max(tracked.shape[0], 1)
     return Channels(
         rate_matrix=reals(packed, 0).reshape(-1, own.shape[0]),
         own=own,
-        context=wholes(packed, 2),
+        context=integers(packed, 2),
         tracked=tracked,
-        error=wholes(packed, 4),
-        reference=wholes(packed, 5),
+        error=integers(packed, 4),
+        reference=integers(packed, 5),
         preview=preview.reshape(previews, tracked.shape[0]),
         step=reals(packed, 7).reshape(-1, 2 + previews, 1 + previews),
     )
 
 
 @kernel
-def show(c, parts, rows, shown):  # type: ignore[no-untyped-def]
-    """`Presentation.show`: shown [N, O] comes as the observation and is written."""
+def show_rows(c, parts, rows, shown):  # type: ignore[no-untyped-def]
+    """Write what the states `rows` [N, S] believe (`predict_rows`) into shown [N, O], which comes as the observation.
+
+    The reference is not late: while the vehicle is rolled forward, what the observation shows of the reference is moved
+    on along the polynomial through its present position and velocity and its preview.
+    """
     c = _channels_of(c)
     previews, measured = c.preview.shape[0], np.empty(c.own.shape[0])
     known = np.empty((c.reference.shape[0], 1 + previews))

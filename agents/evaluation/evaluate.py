@@ -226,7 +226,7 @@ def _check_fit(scenarios: Sequence[Scenario]) -> None:
 
 
 def _meets(entrant: Entrant, scenario: Scenario) -> bool:
-    """Whether the entrant flies the scenario: an oracle only the shifts that it was trained on, whenever they set in."""
+    """Whether the entrant flies the scenario: an oracle only the shifts it was trained on, whenever they set in."""
     if entrant.kind != ORACLE:
         return True
     flown = [_magnitude(shift_to_dict(shift)) for shift in scenario.shifts]

@@ -1,7 +1,8 @@
-"""Oracle: the base policy fine-tuned on what shifts in one scenario. A reference, not an upper bound. The one file here that needs torch.
+"""Oracle: the base policy fine-tuned on what shifts in one scenario. A reference, not an upper bound.
 
-It tells what training on those shifts themselves buys within a stated budget. It knows them beforehand and is shown no
-other world; yet with another budget, learning rate or memory it might fly better, so that an adapter may beat it.
+The one file here that needs torch. It tells what training on those shifts themselves buys within a stated budget. It
+knows them beforehand and is shown no other world; yet with another budget, learning rate or memory it might fly better,
+so that an adapter may beat it.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ def helper(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A helper of one line, written out where it is called: a `helper` is compiled anew for each constant that it is called with."""
+    """A helper of one line, written out where it is called; as a called function (`helper`) it was compiled for each
+    constant argument."""
     return function if numba is None else numba.njit(inline="always")(function)
 
 

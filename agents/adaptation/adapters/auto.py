@@ -29,7 +29,7 @@ class Auto(Adapter):
 
     for the model-based one and 1 - w for the integral, which learns nothing while it has no weight: an estimate that
     predicts worse than none is no ground to act on, but a tracking error is. Where none is named the rest is the policy's own.
-    What the vehicle cannot give is asked for by neither (`ModelBased.ask_less`, `limit`): a car that slides predicts badly.
+    What the vehicle cannot give neither asks for (`ModelBased.ask_less`, `limit`): a car that slides predicts badly.
 
     Args:
         nominal: the nominal model.

@@ -5,25 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from ..adapter import Transition
-from ..compensators.car import CarCompensator, unbias
-from ..compensators.car import Memory as OwnMemory
-from ..compensators.car import learn as learn_own
-from ..compensators.car import see as answer
+from ..compensators import car
+from ..compensators.car import CarCompensator
 from ..compiled import kernel
-from ..estimator import DisturbanceObserver, Memory, learn, predict
+from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows
 from ..nominal import NominalModel
 from ..state import State
 from .model_based import ModelBased
 
 DELAY_GAIN = 0.3
-"""A car that keeps its lane hardly accelerates sideways: less than the noise of two samples shows."""
+"""A car that keeps its lane accelerates so little sideways that the noise of two samples hides it
+(`DisturbanceObserver.delay_gain`)."""
 
 
 class Car(ModelBased):
     """`DisturbanceObserver` and `CarCompensator` in one loop; for cars that follow a road which they are shown.
 
     Raises:
-        ValueError: the nominal model is of another vehicle, or of a car that is not shown its road.
+        ValueError: the nominal model is of another vehicle, or of a car that is not shown its road; or the estimator is of
+            another kind, whose learning the compensator does not know.
     """
 
     name = "car"
@@ -40,6 +40,9 @@ class Car(ModelBased):
             estimator or DisturbanceObserver(nominal, delay_gain=DELAY_GAIN),
             np.array([[False, True, True], [True, False, False]]),
         )
+        if not self.compiled:
+            kind = type(self.estimator).__name__
+            raise ValueError(f"adapter 'car' reads the filters of a DisturbanceObserver: give it one in place of {kind}.")
         self.compensator = compensator or CarCompensator.of(nominal)
         self.estimate_names = (
             *(f"disturbance/{rate}" for rate in nominal.signals.rates),
@@ -55,7 +58,7 @@ class Car(ModelBased):
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         after, shown = state.copy(), observation.astype(np.float64)
         known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.nominal.demand
-        _see(*known, after.parts(Memory), after.parts(OwnMemory), after.rows, shown)
+        _see(*known, after.parts(Memory), after.parts(car.Memory), after.rows, shown)
         return shown, after
 
     def correct(
@@ -66,8 +69,8 @@ class Car(ModelBased):
     def learn(self, state: State, transition: Transition) -> State:
         after = state.copy()
         known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
-        parts = after.parts(Memory), after.parts(OwnMemory)
-        _learn(*known, *self.sample(transition), *parts, state.rows, after.rows)
+        parts = after.parts(Memory), after.parts(car.Memory)
+        _learn(*known, *self._sample(transition), *parts, state.rows, after.rows)
         return after
 
     def limit(self, state: State, action: np.ndarray) -> np.ndarray:
@@ -81,22 +84,22 @@ class Car(ModelBased):
 @kernel
 def _see(network, estimator, compensator, demand, known, own, rows, shown):  # type: ignore[no-untyped-def]
     """`Car.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
-    unbias(compensator, own, rows, shown)
-    predict(network, estimator, shown, known, rows)
-    answer(compensator, demand, own, rows, shown)
+    car.unbias(compensator, own, rows, shown)
+    predict_rows(network, estimator, shown, known, rows)
+    car.see_rows(compensator, demand, own, rows, shown)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak,
-    dead_zone, known, own, before, rows,
+    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone,
+    leak, dead_zone, known, own, before, rows,
 ):  # fmt: skip
     """`Car.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
     seen, then = observation.copy(), following.copy()
-    unbias(compensator, own, before, seen)
-    unbias(compensator, own, before, then)
+    car.unbias(compensator, own, before, seen)
+    car.unbias(compensator, own, before, then)
     shape = len(rows), touched.shape[1]
     expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(len(rows), dtype=np.bool_)
     sample = seen, then, action, saturated, fresh, excited, dt, leak, dead_zone
-    learn(network, estimator, touched, *sample, known, rows, expected, explained, learns)
-    learn_own(network, compensator, before, learns, seen, then, saturated, fresh, dt, undone, own, rows)
+    learn_rows(network, estimator, touched, *sample, known, rows, expected, explained, learns)
+    car.learn_rows(network, compensator, before, learns, seen, then, saturated, fresh, dt, undone, own, rows)

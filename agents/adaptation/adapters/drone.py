@@ -6,14 +6,12 @@ import numpy as np
 
 from ....policies.kernels.arithmetic import copy
 from ..adapter import Transition
+from ..compensators import drone
 from ..compensators.drone import DroneCompensator
-from ..compensators.drone import Memory as OwnMemory
-from ..compensators.drone import learn as learn_own
-from ..compensators.drone import see as answer
 from ..compiled import kernel
-from ..estimator import DisturbanceObserver, Memory, learn, predict, recall
+from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows, recall
 from ..nominal import NominalModel
-from ..presentation import Belief, show
+from ..presentation import Belief, show_rows
 from ..state import State
 from .model_based import ModelBased
 
@@ -49,9 +47,9 @@ class Drone(ModelBased):
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         after, shown = state.copy(), observation.astype(np.float64)
-        known = self.nominal.network, self.estimator.constants, self.presentation.channels
+        known = self.nominal.network, self.estimator.constants, self.channels
         own = self.compensator.constants, self.nominal.demand, self.nominal.policy_response
-        parts = after.parts(Memory), after.parts(Belief), after.parts(OwnMemory)
+        parts = after.parts(Memory), after.parts(Belief), after.parts(drone.Memory)
         _see(*known, *own, *parts, after.rows, shown)
         return shown, after
 
@@ -66,8 +64,8 @@ class Drone(ModelBased):
             return self.compensator.learn(after, f, state["context"], learns, transition)
         after = state.copy()
         known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
-        parts = after.parts(Memory), after.parts(OwnMemory)
-        _learn(*known, *self.sample(transition), *parts, state.rows, after.rows)
+        parts = after.parts(Memory), after.parts(drone.Memory)
+        _learn(*known, *self._sample(transition), *parts, state.rows, after.rows)
         return after
 
     def estimate(self, state: State) -> np.ndarray:
@@ -80,22 +78,22 @@ def _see(  # type: ignore[no-untyped-def]
     network, estimator, channels, compensator, demand, policy, known, believed, own, rows, shown
 ):
     """`Drone.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
-    predict(network, estimator, shown, known, rows)
-    show(channels, believed, rows, shown)
-    answer(compensator, demand, policy, own, rows, shown)
+    predict_rows(network, estimator, shown, known, rows)
+    show_rows(channels, believed, rows, shown)
+    drone.see_rows(compensator, demand, policy, own, rows, shown)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak,
-    dead_zone, known, own, before, rows,
+    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone,
+    leak, dead_zone, known, own, before, rows,
 ):  # fmt: skip
     """`Drone.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
     actions, rates = touched.shape
     expected, explained = np.empty((len(rows), rates)), np.empty((len(rows), rates))
     learns, attitude = np.empty(len(rows), dtype=np.bool_), np.empty((len(rows), 9))
     sample = observation, following, action, saturated, fresh, excited, dt, leak, dead_zone
-    learn(network, estimator, touched, *sample, known, rows, expected, explained, learns)
+    learn_rows(network, estimator, touched, *sample, known, rows, expected, explained, learns)
     for n in range(len(rows)):
         copy(recall(before[n], known, actions, rates).context, attitude[n])
-    learn_own(compensator, expected, attitude, learns, following, saturated, dt, undone, own, rows)
+    drone.learn_rows(compensator, expected, attitude, learns, following, saturated, dt, undone, own, rows)

@@ -11,7 +11,11 @@ from ..state import State
 
 
 class Integral(Adapter):
-    """Adds the integral of the tracking error to the tracking error that the policy is shown.
+    """Adds the integral i of the tracking error e to the tracking error that the policy is shown:
+
+        i' = gain e - (unwind + leak) i,    |i| <= limit
+
+    with the guard's `unwind` and `leak` (`Transition`); e counts as 0 where no sample arrived or an action saturates.
 
     Args:
         nominal: names the error channels; its network is not used.

@@ -10,7 +10,8 @@ from ..adapter import Adapter, Transition
 from ..demand import lower_all
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
-from ..presentation import Presentation
+from ..packed import pack
+from ..presentation import Channels
 from ..state import State
 
 
@@ -28,27 +29,17 @@ class ModelBased(Adapter):
     def __init__(self, nominal: NominalModel, estimator: DisturbanceObserver | None, touched: np.ndarray) -> None:
         super().__init__(nominal)
         self.estimator = estimator or DisturbanceObserver(nominal)
-        self.presentation = Presentation(nominal, self.estimator.delays)
+        self.channels = pack(Channels.of(nominal, self.estimator.delays))
         self.touched = touched
         self.compiled = type(self.estimator) is DisturbanceObserver
-        """Whether estimator and compensator learn in one kernel; one that learns otherwise (`HistoryObserver`) is called."""
+        """Whether estimator and compensator learn in one kernel; an estimator that learns otherwise is called."""
 
-    def sample(self, transition: Transition) -> tuple[np.ndarray | float, ...]:
-        """What of a transition kernels take: observations [N, O] before and after, action and saturated [N, A], fresh and
-        excited [N], dt [N], the share [N] that integrals lose, leak and dead zone."""
-        t = transition
+    def _sample(self, t: Transition) -> tuple[np.ndarray | float, ...]:
+        """What kernels take of a transition: observations [N, O] before and after, action and saturated [N, A], fresh
+        and excited [N], dt [N], the share [N] that integrals lose, leak and dead zone."""
         observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
-        return (
-            *observations,
-            t.action,
-            t.saturated,
-            t.fresh,
-            t.fresh & t.excited,
-            t.dt,
-            t.dt * t.unwind,
-            t.leak,
-            t.dead_zone,
-        )
+        permitted = t.fresh, t.fresh & t.excited, t.dt, t.dt * t.unwind, t.leak, t.dead_zone
+        return *observations, t.action, t.saturated, *permitted
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
         if "demand" not in state:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..adapter import Transition
-from ..compensators.generic import GenericCompensator, integrate
-from ..compensators.generic import Memory as OwnMemory
-from ..compensators.generic import see as answer
+from ..compensators import generic
+from ..compensators.generic import GenericCompensator
 from ..compiled import kernel
-from ..estimator import DisturbanceObserver, Memory, learn, predict
+from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows
 from ..nominal import NominalModel
-from ..presentation import Belief, show
+from ..presentation import Belief, show_rows
 from ..state import State
 from .model_based import ModelBased
 
@@ -42,9 +41,9 @@ class Observer(ModelBased):
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         after, shown = state.copy(), observation.astype(np.float64)
-        known = self.nominal.network, self.estimator.constants, self.presentation.channels
+        known = self.nominal.network, self.estimator.constants, self.channels
         own = self.compensator.constants, self.nominal.policy_response
-        parts = after.parts(Memory), after.parts(Belief), after.parts(OwnMemory)
+        parts = after.parts(Memory), after.parts(Belief), after.parts(generic.Memory)
         _see(*known, *own, *parts, after.rows, shown)
         return shown, after
 
@@ -59,7 +58,7 @@ class Observer(ModelBased):
             return self.compensator.integrate(after, transition)
         after = state.copy()
         known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
-        _learn(*known, *self.sample(transition), after.parts(Memory), after.parts(OwnMemory), after.rows)
+        _learn(*known, *self._sample(transition), after.parts(Memory), after.parts(generic.Memory), after.rows)
         return after
 
     def estimate(self, state: State) -> np.ndarray:
@@ -67,21 +66,23 @@ class Observer(ModelBased):
 
 
 @kernel
-def _see(network, estimator, channels, compensator, policy, known, believed, own, rows, shown):  # type: ignore[no-untyped-def]
+def _see(  # type: ignore[no-untyped-def]
+    network, estimator, channels, compensator, policy, known, believed, own, rows, shown
+):
     """`Observer.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
-    predict(network, estimator, shown, known, rows)
-    show(channels, believed, rows, shown)
-    answer(compensator, network, policy, own, rows, shown)
+    predict_rows(network, estimator, shown, known, rows)
+    show_rows(channels, believed, rows, shown)
+    generic.see_rows(compensator, network, policy, own, rows, shown)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak,
-    dead_zone, known, own, rows,
+    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone,
+    leak, dead_zone, known, own, rows,
 ):  # fmt: skip
     """`Observer.learn`; the states `rows` [N, S] are written."""
     shape = len(rows), touched.shape[1]
     expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(len(rows), dtype=np.bool_)
     sample = observation, following, action, saturated, fresh, excited, dt, leak, dead_zone
-    learn(network, estimator, touched, *sample, known, rows, expected, explained, learns)
-    integrate(compensator, following, saturated, fresh, dt, undone, own, rows)
+    learn_rows(network, estimator, touched, *sample, known, rows, expected, explained, learns)
+    generic.integrate_rows(compensator, following, saturated, fresh, dt, undone, own, rows)

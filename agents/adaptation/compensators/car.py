@@ -13,13 +13,12 @@ from ....envs.driving.governor import DOWN_S, TRUSTED, approach, limiting_grip, 
 from ....envs.driving.plant import ACTUATORS
 from ....envs.driving.vehicle import GRAVITY, Car, load_car
 from ....policies.kernels.arithmetic import copy
-from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, kernel
 from ..demand import demand_of, lower
 from ..estimator import AUTOCOVARIANCE, LOG_WEIGHT, X
 from ..nominal import NominalModel, arrange, differentiate, forward, network_of, room
-from ..packed import pack, real, reals, wholes
+from ..packed import integers, pack, real, reals
 from ..state import State, part
 
 _RATES = ("forward_velocity", "lateral_velocity", "yaw_rate")
@@ -57,9 +56,9 @@ class CarCompensator:
     Governor. Of the speed asked for the policy is shown the share `governor.safe_scale` of the two axles' grips
     (`Signals.demand`), lowered at once and raised slowly: what friction does not hold no action compensates.
 
-    Brakes. What an axle's tyres hold they hold along and across together (circle of friction: Pacejka 2012, chapter 1). Less
-    speed is asked for in a bend in which the rear axle already slips, where braking would spin the car. So, below the grip that
-    is trusted, brakes are limited to
+    Brakes. What an axle's tyres hold they hold along and across together (circle of friction: Pacejka 2012, chapter 1).
+    Less speed is asked for in a bend in which the rear axle already slips, where braking would spin the car. So, below
+    the grip that is trusted, brakes are limited to
 
         F_brake <= sqrt((friction_used grip mu N)² - F_rear²)
 
@@ -172,8 +171,8 @@ class CarCompensator:
                 answer_s=self.answer_s,
                 authority=self.authority,
                 most_sideslip=self.most_sideslip,
-                gone=self.fades[0],
-                whole=self.fades[1],
+                no_grip=self.fades[0],
+                full_grip=self.fades[1],
                 grip_wander=self.grip_wander,
                 doubt=self.doubt,
                 raised_s=self.raised_s,
@@ -187,8 +186,8 @@ class CarCompensator:
 
     def initial_state(self, n: int) -> State:
         """grip, offset [N, 2] front and rear; spread [N, 2, 3] their variance, covariance and variance; demand [N] the share
-        of the speed that is asked for; brakes [N] the share of them that may be used; answer [N, 3] du and dv_y; bias [N, 2]
-        m/s and rad/s; integral [N] m."""
+        of the speed that is asked for; brakes [N] the share of them that may be used; answer [N, 3] du and dv_y; bias
+        [N, 2] m/s and rad/s; integral [N] m."""
         return State(
             {
                 "grip": np.ones((n, 2)),
@@ -202,12 +201,6 @@ class CarCompensator:
             }
         )
 
-    def see(self, state: State, observation: np.ndarray) -> np.ndarray:
-        """Observations [N, O] float64 of the car where `state` believes it (`DisturbanceObserver.predict`)."""
-        shown = observation.astype(np.float64)
-        see(self.constants, self.nominal.demand, state.parts(Memory), state.rows, shown)
-        return shown
-
     def correct(self, state: State, action: np.ndarray) -> np.ndarray:
         """The compensated action [N, 2], not yet within the action's bounds."""
         return self.limit_brakes(state, action + state["answer"][:, :2])
@@ -217,15 +210,6 @@ class CarCompensator:
         limited = action.copy()
         limited[:, _DRIVE] = np.maximum(action[:, _DRIVE], -state["brakes"])
         return limited
-
-    def learn(self, before: State, state: State, learns: np.ndarray, t: Transition) -> State:
-        """The state after a transition, `unbiased`, that the estimator has learned from, from `before`; learns [N] says which
-        rows tell of the grip."""
-        after = state.copy()
-        sample = t.observation, t.next_observation, t.saturated, t.fresh, t.dt, t.dt * t.unwind
-        parts = after.parts(Memory)
-        learn(self.nominal.network, self.constants, before.rows, learns, *sample, parts, after.rows)
-        return after
 
 
 def _places(names: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
@@ -278,8 +262,8 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
 
 class Constants(NamedTuple):
     """What kernels read of a `CarCompensator`: channels own [3], rates [3], curvature [K] and reference [K] with their places
-    ahead [K] m; sd [3] of the nominal accelerations; arms over the wheelbase, yaw_arm in m of I_z / m over it; forces over the
-    mass, m/s², that the rear axle may use of its nominal friction, and that it brakes with at full brakes."""
+    ahead [K] m; sd [3] of the nominal accelerations; arms over the wheelbase, yaw_arm in m of I_z / m over it; forces
+    over the mass, m/s², that the rear axle may use of its nominal friction, and that it brakes with at full brakes."""
 
     own: np.ndarray
     rates: np.ndarray
@@ -298,8 +282,8 @@ class Constants(NamedTuple):
     answer_s: float
     authority: float
     most_sideslip: float
-    gone: float
-    whole: float
+    no_grip: float
+    full_grip: float
     grip_wander: float
     doubt: float
     raised_s: float
@@ -314,10 +298,10 @@ class Constants(NamedTuple):
 def _constants_of(packed):  # type: ignore[no-untyped-def]
     """The `Constants` that were packed."""
     return Constants(
-        own=wholes(packed, 0),
-        rates=wholes(packed, 1),
-        curvature=wholes(packed, 2),
-        reference=wholes(packed, 3),
+        own=integers(packed, 0),
+        rates=integers(packed, 1),
+        curvature=integers(packed, 2),
+        reference=integers(packed, 3),
         ahead=reals(packed, 4),
         sd=reals(packed, 5),
         dt=real(packed, 6),
@@ -331,8 +315,8 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         answer_s=real(packed, 14),
         authority=real(packed, 15),
         most_sideslip=real(packed, 16),
-        gone=real(packed, 17),
-        whole=real(packed, 18),
+        no_grip=real(packed, 17),
+        full_grip=real(packed, 18),
         grip_wander=real(packed, 19),
         doubt=real(packed, 20),
         raised_s=real(packed, 21),
@@ -355,8 +339,9 @@ def unbias(c, parts, rows, freed):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def see(c, demand, parts, rows, shown):  # type: ignore[no-untyped-def]
-    """`CarCompensator.see`: shown [N, O] comes as the observation and is written."""
+def see_rows(c, demand, parts, rows, shown):  # type: ignore[no-untyped-def]
+    """Show the cars where the states `rows` [N, S] believe them (`predict_rows`), asked for no more speed than their
+    grip allows, with their answer: shown [N, O] comes as the observation and is written."""
     c, demand = _constants_of(c), demand_of(demand)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
@@ -400,10 +385,12 @@ def _at(places, values, place):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def learn(  # type: ignore[no-untyped-def]
+def learn_rows(  # type: ignore[no-untyped-def]
     network, c, before, learns, observation, following, saturated, fresh, dt, undone, parts, rows
 ):
-    """`CarCompensator.learn`; before [N, S] is the state before the estimator learned, and rows [N, S] is written."""
+    """Learn from a transition without biases (`unbias`) that the estimator has learned from: before [N, S] are the
+    states before it did, learns [N] says which tell of the grip, undone [N] is the share that integrals lose, and rows
+    [N, S] are written."""
     network, c = network_of(network), _constants_of(c)
     z, first, second, f = room(network), room(network), room(network), room(network)
     believed, change, gain, wanted = np.empty(3), np.empty(3), np.empty((3, 3)), np.empty(3)
@@ -424,7 +411,7 @@ def learn(  # type: ignore[no-untyped-def]
         s.brakes[0] = _brakes(c, rear, s.rates)
         _gain(network, s.rates, s.commands, gain)
         _answer(c, gain, s.d, wanted)
-        left = (limiting_grip(front, rear) - c.gone) / (c.whole - c.gone)
+        left = (limiting_grip(front, rear) - c.no_grip) / (c.full_grip - c.no_grip)
         left = min(max(left, 0.0), 1.0)
         share = min(1.0, dt[n] / c.answer_s)
         for i in range(3):
@@ -481,7 +468,7 @@ def _learn_grip(c, rates, change, f, noise, dt, grip, offset, spread):  # type: 
 
 @helper
 def _brakes(c, grip, rates):  # type: ignore[no-untyped-def]
-    """The most that may be braked with, 0 to 1, where the rear axle has this grip and is to turn the car as it turns."""
+    """The most that may be braked with, 0 to 1, by a rear axle of this grip that is to turn the car as it turns."""
     if grip >= TRUSTED:
         return 1.0
     across = c.front_arm * rates[_FORWARD] * rates[_YAW]

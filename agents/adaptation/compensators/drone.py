@@ -16,7 +16,7 @@ from ..compiled import helper, kernel
 from ..demand import demand_of, lower
 from ..estimator import D
 from ..nominal import NominalModel, ask, respond, response_of
-from ..packed import pack, real, reals, whole, wholes
+from ..packed import integer, integers, pack, real, reals
 from ..state import State, part
 from ..thrust import thrust_acceleration
 
@@ -50,9 +50,9 @@ class DroneCompensator:
     first no more, is made of what comes and goes: of what d_v has beside its low-passed self, and, in the mixer, though never
     less than the share `room`, of torques beside those that answer d_w.
 
-    Demand. left is the most that a rotor can give over the most that one must be told to give to hover and to hold d_w. Where
-    it is below r, the `return_reserve`, the policy is asked for its return in parts (`Signals.demand`): of the tracking error e
-    it is shown the share
+    Demand. left is the most that a rotor can give over the most that one must be told to give to hover and to hold d_w.
+    Where it is below r, the `return_reserve`, the policy is asked for its return in parts (`Signals.demand`): of the
+    tracking error e it is shown the share
 
         min(1, return_limit clip((left - 1) / (r - 1), 0.1, 1) / |e|)
 
@@ -153,13 +153,6 @@ class DroneCompensator:
     def initial_state(self, n: int) -> State:
         return State({"integral": np.zeros((n, 3)), "slow": np.zeros((n, 3)), "demand": np.ones(n)})
 
-    def see(self, state: State, shown: np.ndarray) -> np.ndarray:
-        """Observations [N, O] like `shown`, which ask for no more than there is authority for, and whose reference answers what
-        only leaning can."""
-        shown = shown.astype(np.float64)
-        see(self.constants, self.nominal.demand, self.nominal.policy_response, state.parts(Memory), state.rows, shown)
-        return shown
-
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, 4], beyond the action's bounds where more was wished for, and the state after."""
         wish, after = action.astype(np.float64), state.copy()
@@ -171,7 +164,7 @@ class DroneCompensator:
         after = state.copy()
         attitude, following = np.ascontiguousarray(context), np.asarray(t.next_observation, dtype=np.float64)
         known = f, attitude, learns, following, t.saturated, t.dt, t.dt * t.unwind
-        learn(self.constants, *known, after.parts(Memory), after.rows)
+        learn_rows(self.constants, *known, after.parts(Memory), after.rows)
         return after
 
 
@@ -247,14 +240,14 @@ class Constants(NamedTuple):
 def _constants_of(packed):  # type: ignore[no-untyped-def]
     """The `Constants` that were packed."""
     return Constants(
-        tracked=wholes(packed, 0),
-        error=wholes(packed, 1),
+        tracked=integers(packed, 0),
+        error=integers(packed, 1),
         max_rates=reals(packed, 2),
         rate_gains=reals(packed, 3),
         shares=reals(packed, 4).reshape(ROTORS, 4),
         torque_gain=reals(packed, 5),
-        velocity=whole(packed, 6),
-        turn=whole(packed, 7),
+        velocity=integer(packed, 6),
+        turn=integer(packed, 7),
         weight=real(packed, 8),
         thrust_range=real(packed, 9),
         max_rotor_thrust=real(packed, 10),
@@ -273,14 +266,15 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         integral_leak_s=real(packed, 23),
         integral_limit=real(packed, 24),
         integral_window=real(packed, 25),
-        prioritise=whole(packed, 26),
+        prioritise=integer(packed, 26),
     )
 
 
 @kernel
-def see(c, demand, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
-    """What of d_v, with its lead (none while commands are late), is perpendicular to body z is asked for in shown [N, O]:
-    thrust answers at once, only leaning takes time."""
+def see_rows(c, demand, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
+    """Ask in shown [N, O], which comes as the observation, for no more than there is authority for, and for what of
+    d_v, with its lead (none while commands are late), is perpendicular to body z: thrust answers at once, only leaning
+    takes time."""
     c, demand, policy = _constants_of(c), demand_of(demand), response_of(policy)
     across, asked = np.empty(3), np.empty(3)
     for n in range(rows.shape[0]):
@@ -341,7 +335,7 @@ def _reserve(c, d, up, effectiveness):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def learn(c, f, context, learns, observation, saturated, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
+def learn_rows(c, f, context, learns, observation, saturated, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
     """`DroneCompensator.learn`; the states `rows` [N, S] are written."""
     c, error = _constants_of(c), np.empty(3)
     for n in range(rows.shape[0]):
@@ -373,7 +367,7 @@ def _learn_effectiveness(c, f, context, dt, before, filters, d):  # type: ignore
 
 @helper
 def _integrate(c, error, saturated, dt, undone, integral):  # type: ignore[no-untyped-def]
-    """The integral [3] of the tracking error [3]: it rests far off and where an action is saturated, and loses the share undone."""
+    """The integral [3] of the error [3]: it rests far off and where an action saturates, and loses the share undone."""
     active = _dot(error, error) < c.integral_window**2
     for a in range(saturated.shape[0]):
         active = active and not saturated[a]

@@ -12,7 +12,7 @@ from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, kernel
 from ..nominal import NominalModel, arrange, ask, differentiate, forward, network_of, respond, response_of, room
-from ..packed import pack, real, reals, wholes
+from ..packed import integers, pack, real, reals
 from ..state import State, part
 
 
@@ -90,7 +90,7 @@ class GenericCompensator:
         """Observations [N, O] whose reference answers the unmatched part of d, and the state after."""
         shown, after = observation.astype(np.float64), state.copy()
         nominal = self.nominal
-        see(self.constants, nominal.network, nominal.policy_response, after.parts(Memory), after.rows, shown)
+        see_rows(self.constants, nominal.network, nominal.policy_response, after.parts(Memory), after.rows, shown)
         return shown, after
 
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
@@ -104,7 +104,7 @@ class GenericCompensator:
         t, after = transition, state.copy()
         following = np.asarray(t.next_observation, dtype=np.float64)
         known = following, t.saturated, t.fresh, t.dt, t.dt * t.unwind
-        integrate(self.constants, *known, after.parts(Memory), after.rows)
+        integrate_rows(self.constants, *known, after.parts(Memory), after.rows)
         return after
 
 
@@ -161,8 +161,8 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
     """The `Constants` that were packed."""
     return Constants(
         sd=reals(packed, 0),
-        tracked=wholes(packed, 1),
-        error=wholes(packed, 2),
+        tracked=integers(packed, 1),
+        error=integers(packed, 2),
         damping=real(packed, 3),
         time_constant=real(packed, 4),
         authority=real(packed, 5),
@@ -180,7 +180,7 @@ _PROJECTION_DAMPING = 0.01
 
 
 @kernel
-def see(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
+def see_rows(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
     """`GenericCompensator.see`: shown [N, O] comes as the observation and is written, as is gain."""
     c, network, policy = _constants_of(c), network_of(network), response_of(policy)
     tracked = c.tracked.shape[0]
@@ -222,7 +222,7 @@ def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def integrate(c, observation, saturated, fresh, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
+def integrate_rows(c, observation, saturated, fresh, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
     """`GenericCompensator.integrate`: the integral is written, and loses the share undone [N]."""
     c = _constants_of(c)
     for n in range(rows.shape[0]):

@@ -7,7 +7,8 @@ import pytest
 
 from undrift.agents import Run
 from undrift.agents.adaptation import Transition, make_adapter
-from undrift.agents.adaptation.compensators.car import CarCompensator
+from undrift.agents.adaptation.adapters.car import Car
+from undrift.agents.adaptation.compensators.car import CarCompensator, Memory, learn_rows, see_rows
 from undrift.agents.adaptation.estimator import LOG_WEIGHT, DisturbanceObserver, X
 from undrift.agents.rollout import rollout
 from undrift.envs import Abrupt, ActionDelay, Always, Friction, Scenario, SensorBias, make_batch
@@ -20,18 +21,24 @@ COMPENSATOR = CarCompensator.of(NOMINAL)
 CAR = COMPENSATOR.vehicle
 NAMES = list(NOMINAL.observation_names)
 DT = NOMINAL.dt
-STILL = np.zeros((1, len(NAMES)))
-ONE = np.ones(1, dtype=bool)
-NOW = Transition(STILL, np.zeros((1, 2)), np.zeros((1, 2), bool), STILL, ONE, np.full(1, DT))
+ONE, FREE, NOW = np.ones(1, dtype=bool), np.zeros((1, 2), dtype=bool), np.full(1, DT)
 
 
 def initial(n=1):
     return DisturbanceObserver(NOMINAL).initial_state(n) | COMPENSATOR.initial_state(n)
 
 
-def see(state, observation, rates, travel):
-    """What the policy is shown of cars of these rates [N, 3] that have travelled [N, 3] since the sample."""
-    return COMPENSATOR.see(state | {"believed_rates": rates, "believed_travel": travel}, observation)
+def begin(state, rates, action=(0.0, 0.0), compensator=COMPENSATOR):
+    """The state after the first step of a car that keeps these rates [3]."""
+    observation = np.zeros((1, len(NAMES)))
+    observation[0, [NAMES.index(name) for name in NOMINAL.signals.rates]] = rates
+    transition = Transition(observation, np.array([action]), FREE, observation, ONE, NOW)
+    return Car(NOMINAL, compensator=compensator).learn(state, transition)
+
+
+def correct(state, wish):
+    """What is sent by a car that answers no disturbance."""
+    return COMPENSATOR.correct(state | {"answer": np.zeros((1, 3))}, wish)
 
 
 def predicted(rates, commands):
@@ -44,7 +51,7 @@ def predicted(rates, commands):
 
 def learn_grip(grip, offset, steps=400, seed=0):
     """The state after winding along under axles of that grip and with those offsets, seen without noise."""
-    rng, state = np.random.default_rng(seed), initial()
+    rng, state, still = np.random.default_rng(seed), initial(), np.zeros((1, len(NAMES)))
     for _ in range(steps):
         rates = np.array([4.0, rng.normal(0, 0.1), rng.normal(0, 1.5)])
         state["commands"] = rng.uniform(-0.3, 0.3, (1, *state["commands"].shape[1:]))
@@ -53,7 +60,9 @@ def learn_grip(grip, offset, steps=400, seed=0):
         after = rates + DT * np.array([f[0], across - rates[0] * rates[2], turned])
         for filters, seen in ((state["filters"], rates), (following := state["filters"].copy(), after)):
             filters[:, :, X], filters[:, :, LOG_WEIGHT] = seen, 0.0
-        state = COMPENSATOR.learn(state, state | {"filters": following, "rates": after[None]}, ONE, NOW)
+        before, state = state, state | {"filters": following, "rates": after[None]}
+        sample = ONE, still, still, FREE, ONE, NOW, np.zeros(1)
+        learn_rows(NOMINAL.network, COMPENSATOR.constants, before.rows, *sample, state.parts(Memory), state.rows)
     return state
 
 
@@ -74,7 +83,7 @@ def test_the_speed_asked_for_is_what_the_grip_allows():
     allowed = safe_scale(*(state["grip"] + COMPENSATOR.doubt * np.sqrt(state["spread"][:, :, 0]))[0])
     assert state["demand"][0] == pytest.approx(allowed, abs=0.03)
     seen = np.random.default_rng(1).uniform(1, 3, (1, len(NAMES)))
-    shown = see(initial() | {"demand": np.full(1, 0.7)}, seen, seen[:, 3:6], np.zeros((1, 3)))
+    shown, _ = Car(NOMINAL).see(initial() | {"demand": np.full(1, 0.7)}, seen)
     ahead = [i for i, name in enumerate(NAMES) if name.startswith("reference_speed")]
     np.testing.assert_allclose(shown[0, ahead], 0.7 * seen[0, ahead])
     error, speed = NAMES.index("speed_error"), NAMES.index("forward_velocity")
@@ -87,9 +96,7 @@ def test_the_speed_asked_for_is_what_the_grip_allows():
 def test_the_brakes_leave_the_rear_axle_what_the_bend_takes_of_its_friction():
     speed, yaw_rate = 4.0, 0.8  # and grip, 0.5
     state = initial() | {"grip": np.full((1, 2), 0.5), "spread": np.zeros((1, 2, 3))}
-    rates = np.array([[speed, 0.0, yaw_rate]])
-    state = COMPENSATOR.learn(state, state | {"rates": rates}, ~ONE, NOW)
-    braked = -COMPENSATOR.correct(state | {"answer": np.zeros((1, 3))}, np.array([[0.0, -1.0]]))[0, 1]
+    braked = -correct(begin(state, [speed, 0.0, yaw_rate]), np.array([[0.0, -1.0]]))[0, 1]
     rear_mass = CAR.mass * CAR.front_axle / CAR.wheelbase
     along = braked * (1.0 - CAR.brake_front) * CAR.max_brake_force
     across = rear_mass * speed * yaw_rate
@@ -101,10 +108,9 @@ def test_the_brakes_leave_the_rear_axle_what_the_bend_takes_of_its_friction():
 def test_trusted_brakes_are_left_alone_and_none_are_left_where_the_rear_axle_slides():
     wish = np.array([[0.3, -1.0]])
     for grip, left in ((1.0, 1.0), (0.3, 0.0)):
-        state = initial() | {"grip": np.full((1, 2), grip), "rates": np.array([[4.0, 0.0, 3.0]])}
-        state = COMPENSATOR.learn(state, state, ~ONE, NOW) | {"answer": np.zeros((1, 3))}
-        np.testing.assert_array_equal(COMPENSATOR.correct(state, wish), [[0.3, -left]])
-        np.testing.assert_array_equal(COMPENSATOR.correct(state, -wish), -wish)
+        state = begin(initial() | {"grip": np.full((1, 2), grip)}, [4.0, 0.0, 3.0])
+        np.testing.assert_array_equal(correct(state, wish), [[0.3, -left]])
+        np.testing.assert_array_equal(correct(state, -wish), -wish)
 
 
 def test_auto_asks_for_less_and_spares_the_brakes_also_where_it_does_not_trust_the_model():
@@ -121,9 +127,10 @@ def test_auto_asks_for_less_and_spares_the_brakes_also_where_it_does_not_trust_t
 def answer(d, grip=1.0, **changes):
     """Change of action [2] and of sideslip that answers d once it has settled, in a bend."""
     compensator = dataclasses.replace(COMPENSATOR, answer_s=DT, **changes)
-    state = initial() | {"d": np.array([d]), "rates": np.array([[4.0, -0.1, 1.0]])}
-    state |= {"grip": np.full((1, 2), grip), "commands": np.full((1, *state["commands"].shape[1:]), 0.1)}
-    return state, compensator.learn(state, state, ~ONE, NOW)["answer"][0]
+    state = initial() | {"d": np.array([d]), "grip": np.full((1, 2), grip)}
+    state["commands"] = 0.1
+    state = begin(state, [4.0, -0.1, 1.0], (0.1, 0.1), compensator)
+    return state, state["answer"][0]
 
 
 def test_the_answer_balances_the_disturbance_with_action_and_sideslip():
@@ -156,8 +163,9 @@ def test_a_car_whose_commands_are_late_is_shown_on_its_road_where_it_will_be():
     then, now = (np.asarray(rows, dtype=float) for rows in (seen[-4], seen[-1]))
     rates = np.array([rows[:, 3:6] for rows in seen[-4:]], dtype=float)
     travel = DT * (0.5 * (rates[0] + rates[3]) + rates[1] + rates[2])
-    state = initial(32) | {"delay": np.full(32, 3)}
-    shown = see(state, then, now[:, 3:6], travel)
+    state = initial(32) | {"delay": np.full(32, 3), "believed_rates": now[:, 3:6], "believed_travel": travel}
+    shown = then.copy()
+    see_rows(COMPENSATOR.constants, NOMINAL.demand, state.parts(Memory), state.rows, shown)
     unseen = "previous_action", "curvature_3.4m", "reference_speed_3.4m"
     own = [i for i, name in enumerate(NAMES) if not name.startswith(unseen)]
     scale = env.observation_scale[own]
@@ -171,6 +179,14 @@ def test_other_vehicles_are_refused_and_auto_takes_it_for_cars_that_follow_a_roa
     with pytest.raises(ValueError, match="adapter 'car' is for cars"):
         make_adapter("car", Run.reference().nominal)
     assert make_adapter("auto", NOMINAL).model_based.name == "car"
+
+
+def test_an_estimator_of_another_kind_is_refused():
+    class Other(DisturbanceObserver):
+        pass
+
+    with pytest.raises(ValueError, match="give it one in place of Other"):
+        Car(NOMINAL, Other(NOMINAL))
 
 
 def test_on_half_the_grip_it_slows_down_and_without_a_shift_it_does_not():

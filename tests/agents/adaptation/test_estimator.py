@@ -8,6 +8,7 @@ from scipy.stats import t as student
 
 from undrift.agents import Run
 from undrift.agents.adaptation import Transition
+from undrift.agents.adaptation.adapters.observer import Observer
 from undrift.agents.adaptation.estimator import AUTOCOVARIANCE, LOG_WEIGHT, P11, P12, P22, D, DisturbanceObserver, _roll
 from undrift.envs.drone.vehicle import GRAVITY
 
@@ -21,8 +22,8 @@ def constant(*d):
 
 
 def fly(observer, disturbance, steps, noise=0.0, n=1, seed=0, stale=(), saturated=False, late=0, hold=1, **permitted):
-    """A point mass under random commands held for `hold` periods, that arrive `late` periods late; disturbance is a function of
-    the step.
+    """A point mass under random commands held for `hold` periods, that arrive `late` periods late; disturbance is a
+    function of the step.
 
     Yields (state, true velocity) after each step."""
     rng = np.random.default_rng(seed)
@@ -147,11 +148,11 @@ def test_a_stale_sample_is_predicted_and_teaches_nothing(nominal):
 
 @pytest.mark.parametrize("late", [0, 1, 3])
 def test_it_tells_how_late_commands_arrive_and_where_the_vehicle_will_be(nominal, late):
-    observer = DisturbanceObserver(nominal)
-    flown = list(fly(observer, constant(0.5, 0.0), steps=150, noise=0.002, n=8, late=late))
+    adapter = Observer(nominal)
+    flown = list(fly(adapter.estimator, constant(0.5, 0.0), steps=150, noise=0.002, n=8, late=late))
     assert {int(k) for state, _ in flown[100:] for k in state["delay"]} == {late}
     (state, _), (_, ahead) = flown[120], flown[120 + late]
-    believed = observer.predict(state, np.zeros((8, 8)))
+    _, believed = adapter.see(adapter.initial_state(8) | state, np.zeros((8, 8)))
     np.testing.assert_allclose(believed["believed_rates"], ahead, atol=0.02)
     v = np.array([v for _, v in flown[120 : 121 + late]])
     np.testing.assert_allclose(believed["believed_travel"], DT * 0.5 * (v[1:] + v[:-1]).sum(0), atol=2e-3)

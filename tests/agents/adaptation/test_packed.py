@@ -9,7 +9,7 @@ from undrift.agents import Run
 from undrift.agents.adaptation import estimator
 from undrift.agents.adaptation.compensators import car, drone, generic
 from undrift.agents.adaptation.compiled import helper
-from undrift.agents.adaptation.packed import pack, real, reals, whole, wholes
+from undrift.agents.adaptation.packed import integer, integers, pack, real, reals
 
 
 class Known(NamedTuple):
@@ -24,7 +24,7 @@ class Known(NamedTuple):
 @helper
 def unpacked(packed):
     matrix = reals(packed, 2).reshape(-1, 3)
-    return real(packed, 0), wholes(packed, 1), matrix, reals(packed, 3), whole(packed, 4), whole(packed, 5)
+    return real(packed, 0), integers(packed, 1), matrix, reals(packed, 3), integer(packed, 4), integer(packed, 5)
 
 
 def test_a_kernel_has_every_field_back_as_it_was():

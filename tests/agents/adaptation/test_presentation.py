@@ -3,8 +3,10 @@
 import numpy as np
 
 from undrift.agents import Run
+from undrift.agents.adaptation import make_adapter
 from undrift.agents.adaptation.estimator import DisturbanceObserver
-from undrift.agents.adaptation.presentation import Presentation
+from undrift.agents.adaptation.packed import pack
+from undrift.agents.adaptation.presentation import Belief, Channels, show_rows
 
 NOMINAL = Run.reference().nominal
 NAMES = list(NOMINAL.observation_names)
@@ -36,14 +38,14 @@ def test_a_state_rolled_forward_is_shown_as_it_will_be_measured():
     state = DisturbanceObserver(NOMINAL).initial_state(1) | {"delay": np.array([delay])}
     state["believed_rates"][0, :3] = velocity + acceleration * later
     state["believed_travel"][0, :3] = moved
-    shown = Presentation(NOMINAL, 4).show(state, now)
-    np.testing.assert_allclose(shown, expected, atol=1e-9)
+    show_rows(pack(Channels.of(NOMINAL, 4)), state.parts(Belief), state.rows, now)
+    np.testing.assert_allclose(now, expected, atol=1e-9)
 
 
 def test_a_measured_state_is_shown_as_it_is():
     rng = np.random.default_rng(1)
     observation = rng.normal(size=(2, len(NAMES))).astype(np.float32)
-    observer = DisturbanceObserver(NOMINAL)
-    state = observer.predict(observer.initial_state(2), observation)
+    adapter = make_adapter("drone", NOMINAL)
+    shown, state = adapter.see(adapter.initial_state(2), observation)
     np.testing.assert_array_equal(state["believed_context"], observation[:, NOMINAL.reader.context_index])
-    np.testing.assert_allclose(Presentation(NOMINAL, 4).show(state, observation), observation, atol=1e-6)
+    np.testing.assert_allclose(shown, observation, atol=1e-6)

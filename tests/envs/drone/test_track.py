@@ -40,6 +40,22 @@ def test_the_preview_is_where_the_reference_will_be():
     np.testing.assert_allclose(info["reference_position"][0] - start, ahead, atol=1e-5)
 
 
+def test_a_part_of_the_way_back_is_asked_for_at_a_speed_that_takes_the_same_acceleration_to_stop():
+    """v² / (2 e) of every axis stays; what the observation shows beside the way back is no demand."""
+    env = make_batch("DroneTrack", 1)
+    demand, share, seen = env.signals.demand, 0.25, env.reset([5])[0].astype(float)
+    assert all(base == "" for base, _ in demand.values())
+    powers = np.array([demand.get(name, ("", 0.0))[1] for name in env.observation_names])
+    errors, speeds = (
+        [env.observation_names.index(f"{kind}_error_{axis}") for axis in "xyz"] for kind in ("position", "velocity")
+    )
+    asked = share**powers * seen
+    np.testing.assert_allclose(asked[errors], share * seen[errors])
+    np.testing.assert_allclose(asked[speeds] ** 2 / asked[errors], seen[speeds] ** 2 / seen[errors])
+    others = np.delete(np.arange(len(seen)), errors + speeds)
+    np.testing.assert_array_equal(asked[others], seen[others])
+
+
 def test_sensor_noise_has_the_documented_strength():
     noisy, clean = make_batch("DroneTrack", 500), make_batch("DroneTrack", 500, noise=0.0)
     difference = noisy.reset(list(range(500))) - clean.reset(list(range(500)))
