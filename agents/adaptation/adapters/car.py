@@ -42,7 +42,9 @@ class Car(ModelBased):
         )
         if not self.compiled:
             kind = type(self.estimator).__name__
-            raise ValueError(f"adapter 'car' reads the filters of a DisturbanceObserver: give it one in place of {kind}.")
+            raise ValueError(
+                f"adapter 'car' reads the filters of a DisturbanceObserver: give it one in place of {kind}."
+            )
         self.compensator = compensator or CarCompensator.of(nominal)
         self.estimate_names = (
             *(f"disturbance/{rate}" for rate in nominal.signals.rates),
