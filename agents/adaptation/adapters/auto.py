@@ -61,8 +61,8 @@ class Auto(Adapter):
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         shown, after = self.model_based.see(state, observation)
         if _doubts(state.parts(Trust), state.rows):
-            beside, _ = self.integral.see(self._fallback(state), observation)
-            shown = _blend(state["weight"], shown, self.model_based.ask_less(state, beside))
+            beside = self.integral.add(state["fallback"], observation)
+            _blend(state["weight"].copy(), self.model_based.ask_less(state, beside), shown)
         return shown, after
 
     def correct(
@@ -70,14 +70,14 @@ class Auto(Adapter):
     ) -> tuple[np.ndarray, State]:
         wish, after = self.model_based.correct(state, observation, action, dt)
         if _doubts(state.parts(Trust), state.rows):
-            wish = _blend(state["weight"], wish, self.model_based.limit(state, action))
+            _blend(state["weight"].copy(), self.model_based.limit(state, action), wish)
         return wish, after
 
     def learn(self, state: State, transition: Transition) -> State:
         after = self.model_based.learn(state, transition)
         if _weigh(self.tolerance, self.width, after.parts(Trust), after.rows):
-            learned, acts = self.integral.learn(self._fallback(state), transition), state["weight"] < 1.0
-            after["fallback"][acts] = learned["integral"][acts]
+            acts = state["weight"] < 1.0
+            after["fallback"][acts] = self.integral.integrate(state["fallback"], transition)[acts]
         return after
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
@@ -91,10 +91,6 @@ class Auto(Adapter):
 
     def restore(self, state: State, rows: np.ndarray) -> State:
         return self.model_based.restore(state, rows)
-
-    def _fallback(self, state: State) -> State:
-        """What the integral remembers."""
-        return State({"integral": state["fallback"]})
 
     def estimate(self, state: State) -> np.ndarray:
         return np.concatenate([self.model_based.estimate(state), state["weight"][:, None]], axis=1)
@@ -133,7 +129,10 @@ def _weigh(tolerance, width, parts, rows):  # type: ignore[no-untyped-def]
     return doubted
 
 
-def _blend(weight: np.ndarray, model_based: np.ndarray, integral: np.ndarray) -> np.ndarray:
-    """What is shown or sent [N, K], where the members show or send these; `weight` [N] is of the first."""
-    share = weight[:, None]
-    return np.where(share < 1.0, share * model_based + (1.0 - share) * integral, model_based)
+@kernel
+def _blend(weight, integral, model_based):  # type: ignore[no-untyped-def]
+    """What is shown or sent [N, K], where the members show or send these; weight [N] is of the one that is written."""
+    for n in range(weight.shape[0]):
+        if weight[n] < 1.0:
+            for k in range(integral.shape[1]):
+                model_based[n, k] = weight[n] * model_based[n, k] + (1.0 - weight[n]) * integral[n, k]

@@ -36,15 +36,23 @@ class Integral(Adapter):
         return State({"integral": np.zeros((n, len(self.nominal.reader.error_index)))})
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        shown = observation.copy()
-        shown[:, self.nominal.reader.error_index] += state["integral"]
-        return shown, state
+        return self.add(state["integral"], observation), state
 
     def learn(self, state: State, transition: Transition) -> State:
-        t, after = transition, state.copy()
+        return State({"integral": self.integrate(state["integral"], transition)})
+
+    def add(self, integral: np.ndarray, observation: np.ndarray) -> np.ndarray:
+        """The observation [N, O] with the integral [N, E] in its tracking errors."""
+        shown = observation.copy()
+        shown[:, self.nominal.reader.error_index] += integral
+        return shown
+
+    def integrate(self, integral: np.ndarray, t: Transition) -> np.ndarray:
+        """The integral [N, E] after a transition."""
+        after = integral.copy()
         tuning = self.nominal.reader.error_index, self.gain, self.limit, self.window
         following = np.asarray(t.next_observation, dtype=np.float64)
-        _learn(*tuning, following, t.saturated, t.fresh, t.dt, t.dt * (t.unwind + t.leak), after.rows)
+        _integrate(*tuning, following, t.saturated, t.fresh, t.dt, t.dt * (t.unwind + t.leak), after)
         return after
 
     def estimate(self, state: State) -> np.ndarray:
@@ -52,8 +60,8 @@ class Integral(Adapter):
 
 
 @kernel
-def _learn(channels, gain, limit, window, following, saturated, fresh, dt, undone, integral):  # type: ignore[no-untyped-def]
-    """`Integral.learn`: integral [N, E] of the errors in `channels` [E] is written, and loses the share undone [N]."""
+def _integrate(channels, gain, limit, window, following, saturated, fresh, dt, undone, integral):  # type: ignore[no-untyped-def]
+    """`Integral.integrate`: integral [N, E] of the errors in `channels` [E] is written, and loses the share undone [N]."""
     for n in range(integral.shape[0]):
         active = fresh[n] and not saturated[n].any()
         for e in range(integral.shape[1]):
