@@ -18,6 +18,8 @@ from ..written import from_fields
 
 TRUSTED = 0.9
 """A grip of at least this share of the nominal asks for nothing."""
+GOVERNED_SHARE = 0.85
+"""Of the friction limit, that the speed asked for uses where this is so (CarTrack's)."""
 LEAST_SCALE = 0.5
 """The speed is never scaled by less."""
 DOWN_S, UP_S = 0.08, 1.0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ....envs.driving.governor import DOWN_S, TRUSTED, approach, limiting_grip, safe_scale
+from ....envs.driving.governor import DOWN_S, GOVERNED_SHARE, TRUSTED, approach, limiting_grip, safe_scale
 from ....envs.driving.plant import ACTUATORS
 from ....envs.driving.vehicle import GRAVITY, Car, load_car
 from ....policies.kernels.arithmetic import copy
@@ -54,7 +54,8 @@ class CarCompensator:
     offset's. Of the tyres' forces little slip shows the stiffness, much slip the friction; grip is between both.
 
     Governor. Of the speed asked for the policy is shown the share `governor.safe_scale` of the two axles' grips
-    (`Signals.demand`), lowered at once and raised slowly: what friction does not hold no action compensates.
+    (`Signals.demand`), lowered at once and raised slowly: what friction does not hold no action compensates. A road that asks
+    for less of the friction limit than CarTrack does leaves as much more grip to lose.
 
     Brakes. What an axle's tyres hold they hold along and across together (circle of friction: Pacejka 2012, chapter 1).
     Less speed is asked for in a bend in which the rear axle already slips, where braking would spin the car. So, below
@@ -82,6 +83,7 @@ class CarCompensator:
     Args:
         nominal: the nominal model.
         vehicle: the nominal vehicle.
+        share: of the friction limit, that the speeds asked for use: where it is small, lost grip may leave them safe.
         damping: of the least squares, in mean squares of their columns.
         answered: share of du and dv_y that is made use of.
         answer_s: time constant with which they are, s.
@@ -101,6 +103,7 @@ class CarCompensator:
 
     nominal: NominalModel
     vehicle: Car
+    share: float = GOVERNED_SHARE
     damping: float = 0.05
     answered: float = 0.4
     answer_s: float = 0.1
@@ -144,7 +147,8 @@ class CarCompensator:
                 f"is of {(nominal.env or {}).get('id', 'no environment that it names')}: use 'observer', which knows no vehicle."
             )
         assert nominal.env is not None
-        return CarCompensator(nominal, load_car(nominal.env["kwargs"]["vehicle"]))
+        kwargs = nominal.env["kwargs"]
+        return CarCompensator(nominal, load_car(kwargs["vehicle"]), share=kwargs.get("share", GOVERNED_SHARE))
 
     @cached_property
     def constants(self) -> np.ndarray:
@@ -173,6 +177,7 @@ class CarCompensator:
                 most_sideslip=self.most_sideslip,
                 no_grip=self.fades[0],
                 full_grip=self.fades[1],
+                spare=GOVERNED_SHARE / self.share,
                 grip_wander=self.grip_wander,
                 doubt=self.doubt,
                 raised_s=self.raised_s,
@@ -284,6 +289,7 @@ class Constants(NamedTuple):
     most_sideslip: float
     no_grip: float
     full_grip: float
+    spare: float
     grip_wander: float
     doubt: float
     raised_s: float
@@ -317,14 +323,15 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         most_sideslip=real(packed, 16),
         no_grip=real(packed, 17),
         full_grip=real(packed, 18),
-        grip_wander=real(packed, 19),
-        doubt=real(packed, 20),
-        raised_s=real(packed, 21),
-        offset_wander=reals(packed, 22),
-        bias_s=real(packed, 23),
-        integral_gain=real(packed, 24),
-        integral_limit=real(packed, 25),
-        integral_window=real(packed, 26),
+        spare=real(packed, 19),
+        grip_wander=real(packed, 20),
+        doubt=real(packed, 21),
+        raised_s=real(packed, 22),
+        offset_wander=reals(packed, 23),
+        bias_s=real(packed, 24),
+        integral_gain=real(packed, 25),
+        integral_limit=real(packed, 26),
+        integral_window=real(packed, 27),
     )
 
 
@@ -407,7 +414,8 @@ def learn_rows(  # type: ignore[no-untyped-def]
             _learn_bias(c, observation[n], following[n], dt[n], s.bias)
         front = s.grip[0] + c.doubt * np.sqrt(s.spread[0, 0])
         rear = s.grip[1] + c.doubt * np.sqrt(s.spread[1, 0])
-        s.demand[0] = approach(s.demand[0], safe_scale(front, rear), dt[n], DOWN_S, c.raised_s)
+        wanted_speed = safe_scale(c.spare * front, c.spare * rear)
+        s.demand[0] = approach(s.demand[0], wanted_speed, dt[n], DOWN_S, c.raised_s)
         s.brakes[0] = _brakes(c, rear, s.rates)
         _gain(network, s.rates, s.commands, gain)
         _answer(c, gain, s.d, wanted)

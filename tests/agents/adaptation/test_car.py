@@ -200,6 +200,19 @@ def test_on_half_the_grip_it_slows_down_and_without_a_shift_it_does_not():
     assert (asked["dry"] > 0.97).all() and (asked["ice"] < 0.95).all() and asked["ice"].mean() < 0.85
 
 
+def test_a_road_that_asks_for_little_of_the_grip_is_driven_as_fast_with_less():
+    assert COMPENSATOR.share == 0.85
+    assert CarCompensator.of(Run.load("runs/reference-car-lane-s0").nominal).share == 0.5
+    still = np.zeros((1, len(NAMES)))
+    for share, scale in ((0.85, safe_scale(0.6, 0.6)), (0.5, 1.0)):
+        constants = dataclasses.replace(COMPENSATOR, share=share).constants
+        state = initial() | {"grip": np.full((1, 2), 0.6), "spread": np.zeros((1, 2, 3))}
+        for _ in range(50):
+            sample = ~ONE, still, still, FREE, ONE, NOW, np.zeros(1)
+            learn_rows(NOMINAL.network, constants, state.rows.copy(), *sample, state.parts(Memory), state.rows)
+        assert state["demand"][0] == pytest.approx(scale, abs=1e-3)
+
+
 def test_at_road_speed_the_guard_lets_it_ask_for_what_the_grip_allows():
     controller = Run.load("runs/reference-car-lane-s0").controller("car")
     names = list(controller.adapter.nominal.observation_names)
