@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -29,10 +30,14 @@ class ModelBased(Adapter):
     def __init__(self, nominal: NominalModel, estimator: DisturbanceObserver | None, touched: np.ndarray) -> None:
         super().__init__(nominal)
         self.estimator = estimator or DisturbanceObserver(nominal)
-        self.channels = pack(Channels.of(nominal, self.estimator.delays))
         self.touched = touched
         self.compiled = type(self.estimator) is DisturbanceObserver
         """Whether estimator and compensator learn in one kernel; an estimator that learns otherwise is called."""
+
+    @cached_property
+    def channels(self) -> np.ndarray:
+        """Where an observation shows what is believed: `Channels`, packed."""
+        return pack(Channels.of(self.nominal, self.estimator.delays))
 
     def _sample(self, t: Transition) -> tuple[np.ndarray | float, ...]:
         """What kernels take of a transition: observations [N, O] before and after, action and saturated [N, A], fresh
