@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,17 +8,10 @@ import pytest
 from undrift.agents import Run
 from undrift.envs import load_suite
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def ablation():
-    spec = importlib.util.spec_from_file_location("ablation", ROOT / "benchmarks" / "ablation.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        spec.loader.exec_module(module)
-        yield module
+def ablation(load):
+    return load("ablation")
 
 
 def settings(controller):

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def car():
-    spec = importlib.util.spec_from_file_location("car", BENCHMARKS / "car.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        patch.setitem(sys.modules, "car", module)
-        spec.loader.exec_module(module)
-        yield module
+def car(load):
+    return load("car")
 
 
 def made(scenario, driver, off, live, worse=0, better=0):

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import gymnasium
@@ -17,14 +15,8 @@ COMMITTED = sorted(path.parent for path in (ROOT / "runs" / "classic").glob("*/c
 
 
 @pytest.fixture(scope="module")
-def classic_policies():
-    spec = importlib.util.spec_from_file_location("classic_policies", ROOT / "benchmarks" / "classic_policies.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        patch.setitem(sys.modules, "classic_policies", module)
-        spec.loader.exec_module(module)
-        yield module
+def classic_policies(load):
+    return load("classic_policies")
 
 
 def test_a_training_ends_in_a_folder_that_flies_and_states_its_budget_and_return(

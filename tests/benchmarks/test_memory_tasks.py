@@ -1,26 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def memory_tasks():
-    spec = importlib.util.spec_from_file_location("memory_tasks", BENCHMARKS / "memory_tasks.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        patch.setitem(sys.modules, "memory_tasks", module)
-        spec.loader.exec_module(module)
-        yield module
+def memory_tasks(load):
+    return load("memory_tasks")
 
 
 def test_the_tasks_show_positions_and_hide_velocities(memory_tasks):
