@@ -20,6 +20,7 @@ _SHARED = (
     "nominal.py",
     "packed.py",
     "presentation.py",
+    "shadow.py",
     "state.py",
     "thrust.py",
     "../../envs/driving/governor.py",

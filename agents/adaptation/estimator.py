@@ -35,6 +35,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...policies.kernels.arithmetic import add, copy, fill
+from . import shadow
 from .adapter import Transition
 from .compiled import helper, kernel
 from .nominal import NominalModel, arrange, forward, network_of, read, room, take_in
@@ -53,9 +54,8 @@ AUTOCOVARIANCE, SPREAD, RESIDUAL, RESIDUAL_MEAN, INNOVATION = range(5)
 _MEAN_RATE, _VARIANCE_RATE = 0.08, 0.04
 # A gust that turns passes through d = 0, which is no calm: that member has to earn its weight for longer.
 _LEAST_LOG_WEIGHT, _LEAST_LOG_WEIGHT_OF_NONE = -5.0, -12.0
-_LOSS_RATE = 0.04
-_INNOVATION_RATE = 0.2
-_INNOVATION_ERROR = (_INNOVATION_RATE / (2.0 - _INNOVATION_RATE)) ** 0.5
+INNOVATION_RATE = 0.2
+INNOVATION_ERROR = (INNOVATION_RATE / (2.0 - INNOVATION_RATE)) ** 0.5
 """Standard error of the mean of normalised innovations under that rate, if they are white."""
 
 
@@ -185,16 +185,11 @@ class DisturbanceObserver:
 
     def keep(self, state: State, rows: np.ndarray) -> State:
         """The state whose shadow, in `rows`, is what it has learned."""
-        after = state.copy()
-        _keep(rows, after.parts(Shadow), after.rows)
-        return after
+        return shadow.keep(state, Shadow, rows)
 
     def restore(self, state: State, rows: np.ndarray) -> State:
         """The state that has learned, in `rows`, what its shadow did."""
-        after = state.copy()
-        for name in Shadow._fields[:3]:
-            after[name][rows] = state[f"kept_{name}"][rows]
-        after["loss"][rows, 0] = state["loss"][rows, 2]
+        after = shadow.restore(state, Shadow, rows)
         for m in np.flatnonzero(self.wander):
             after["filters"][rows, m, D] = state["kept_d"][rows]
         after["evidence"][rows] = 0.0
@@ -202,7 +197,7 @@ class DisturbanceObserver:
 
 
 class Shadow(NamedTuple):
-    """What is learned and has a shadow, and that shadow, in the same order: fields of the state, views of its row."""
+    """What is learned and has a shadow, as `shadow` reads it: fields of the state, views of its row."""
 
     d: np.ndarray
     delay: np.ndarray
@@ -211,17 +206,6 @@ class Shadow(NamedTuple):
     kept_delay: np.ndarray
     kept_effectiveness: np.ndarray
     loss: np.ndarray
-
-
-@kernel
-def _keep(chosen, parts, rows):  # type: ignore[no-untyped-def]
-    """`DisturbanceObserver.keep`, where chosen [N] is true."""
-    for n in range(rows.shape[0]):
-        if chosen[n]:
-            for k in range(3):
-                copy(part(rows[n], parts, k), part(rows[n], parts, 3 + k))
-            loss = part(rows[n], parts, 6)
-            loss[2] = loss[0]
 
 
 class Memory(NamedTuple):
@@ -406,7 +390,8 @@ def learn_rows(  # type: ignore[no-untyped-def]
             for j in range(3):
                 measured[c.turning + j] -= s.rate_bias[j]
         if scored:
-            _score(c, f[0], expected[n], s.d, kept, before, measured, h, s.noise, s.loss)
+            spread = s.noise[SPREAD]
+            shadow.score(f[0], expected[n], s.d, kept, before, measured, h, spread, c.model_sd, s.loss)
         if learns[n]:
             _tell_delays(c, f, measured, h, s)
         else:
@@ -452,22 +437,6 @@ def _trust(saturated, touched, i):  # type: ignore[no-untyped-def]
         if saturated[a] and touched[a, i]:
             return 0.1
     return 1.0
-
-
-@helper
-def _score(c, nominal, expected, d, kept, before, measured, h, noise, loss):  # type: ignore[no-untyped-def]
-    """Mean negative log likelihood, but for a constant, of a sample that nothing has been learned from yet."""
-    count = d.shape[0]
-    learned, nothing, shadow = 0.0, 0.0, 0.0
-    for i in range(count):
-        r = (measured[i] - before[i]) / h
-        variance = max(noise[SPREAD, i], c.model_sd[i] ** 2)
-        learned += 2.5 * np.log1p((r - expected[i] - d[i]) ** 2 / (4.0 * variance)) / count
-        nothing += 2.5 * np.log1p((r - nominal[i]) ** 2 / (4.0 * variance)) / count
-        shadow += 2.5 * np.log1p((r - kept[i]) ** 2 / (4.0 * variance)) / count
-    loss[0] += _LOSS_RATE * (learned - loss[0])
-    loss[1] += _LOSS_RATE * (nothing - loss[1])
-    loss[2] += _LOSS_RATE * (shadow - loss[2])
 
 
 @helper
@@ -534,7 +503,7 @@ def _filter_rate(c, filters, noise, i, f, measured, h, fresh, restraint):  # typ
     variance_v, variance_model = _variances(noise, i, h, c.model_sd[i])
     sd, limit_d, members = c.sd[i], c.bound * c.sd[i], c.wander.shape[0]
     trust, leak, dead_zone = restraint
-    quiet = abs(noise[INNOVATION, i]) < dead_zone * _INNOVATION_ERROR
+    quiet = abs(noise[INNOVATION, i]) < dead_zone * INNOVATION_ERROR
     likeliest = -np.inf
     for m in range(members):
         z = filters[m]
@@ -547,7 +516,7 @@ def _filter_rate(c, filters, noise, i, f, measured, h, fresh, restraint):  # typ
         variance = z[P11, i] + variance_v
         innovation = measured - z[X, i]
         if m == members - 1:
-            noise[INNOVATION, i] += _INNOVATION_RATE * (innovation / np.sqrt(variance) - noise[INNOVATION, i])
+            noise[INNOVATION, i] += INNOVATION_RATE * (innovation / np.sqrt(variance) - noise[INNOVATION, i])
         # Student's t of 4 degrees of freedom.
         z[LOG_WEIGHT, i] -= 2.5 * np.log1p(innovation**2 / (4.0 * variance)) + 0.5 * np.log(variance)
         likeliest = max(likeliest, z[LOG_WEIGHT, i])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from .. import shadow
 from ..adapter import Adapter, Transition
 from ..compensators.drone import DroneCompensator
 from ..encoder import BOUND, HistoryEncoder, history_channels
-from ..estimator import DisturbanceObserver
+from ..estimator import SPREAD, DisturbanceObserver
 from ..nominal import NominalModel
 from ..state import State
 from .drone import Drone
@@ -20,6 +22,14 @@ TREND_S = 0.1
 """Time constant of the low-passed residual, s."""
 
 
+class Shadow(NamedTuple):
+    """What is learned beside the observer's and has a shadow, as `shadow` reads it: fields of the state, views of its row."""
+
+    memory: np.ndarray
+    kept_memory: np.ndarray
+    loss: np.ndarray
+
+
 @dataclass(frozen=True, kw_only=True)
 class HistoryObserver(DisturbanceObserver):
     """A `DisturbanceObserver` whose d is told by a `HistoryEncoder` and not by a bank of filters.
@@ -27,9 +37,12 @@ class HistoryObserver(DisturbanceObserver):
     In each sample that arrives the encoder reads the residual, what the nominal model and what is explained beside it leave
     of the mean acceleration since the last one, in standard deviations of the nominal accelerations; the same low-passed,
     where the measurement noise, which every residual takes back from the one before, is all but gone; the command; and the
-    context. It then tells d of the coming period. Delays, stale samples, noise and loss stay with the observer.
+    context. It then tells d of the coming period. Delays, stale samples, noise and loss stay with the observer. d is told anew in
+    every sample: it rests in the guard's dead zone while the trend is as near to it as the trend's standard error allows, and
+    has nothing that could leak.
 
-    State beside the observer's: memory [N, H] of the encoder; trend [N, R] of the residuals; waited [N] s since it last read.
+    State beside the observer's: memory [N, H] of the encoder, and kept_memory, its shadow; trend [N, R] of the residuals;
+    waited [N] s since it last read.
 
     Args:
         encoder: the network.
@@ -40,7 +53,8 @@ class HistoryObserver(DisturbanceObserver):
 
     def initial_state(self, n: int) -> State:
         trend = np.zeros((n, len(self.nominal.signals.rates)))
-        unread = {"memory": self.encoder.initial_state(n), "waited": np.zeros(n), "trend": trend}
+        memory = self.encoder.initial_state(n)
+        unread = {"memory": memory, "kept_memory": memory, "waited": np.zeros(n), "trend": trend}
         return super().initial_state(n) | unread
 
     def learn(
@@ -50,11 +64,26 @@ class HistoryObserver(DisturbanceObserver):
         x, reads, waited, trend = self.read(state, after, transition, expected)
         told, memory = self.encoder.step(x, state["memory"], waited)
         rows = reads[:, None]
-        after["d"] = np.where(rows, told * self.nominal.acceleration_sd, state["d"])
+        moves = rows
+        if transition.dead_zone > 0.0:
+            moves = rows & ~self._quiet(after, trend, waited, transition.dead_zone)
+        after["d"] = np.where(moves, told * self.nominal.acceleration_sd, state["d"])
         after["memory"] = np.where(rows, memory, state["memory"])
         after["trend"] = np.where(rows, trend, state["trend"])
         after["waited"] = np.where(reads, 0.0, waited)
         return after, expected, explained, learns
+
+    def keep(self, state: State, rows: np.ndarray) -> State:
+        return shadow.keep(super().keep(state, rows), Shadow, rows)
+
+    def restore(self, state: State, rows: np.ndarray) -> State:
+        return shadow.restore(super().restore(state, rows), Shadow, rows)
+
+    def _quiet(self, state: State, trend: np.ndarray, waited: np.ndarray, dead_zone: float) -> np.ndarray:
+        """Where [N, R] noise explains how far the trend, which took in the last `waited` s [N], is from d."""
+        share = _trend_share(waited)
+        variance = share / (2.0 - share) * np.maximum(state["noise"][:, SPREAD], self.nominal.residual_sd**2)
+        return np.abs(trend * self.nominal.acceleration_sd - state["d"]) < dead_zone * np.sqrt(variance)
 
     def read(
         self, state: State, after: State, transition: Transition, expected: np.ndarray
@@ -66,11 +95,16 @@ class HistoryObserver(DisturbanceObserver):
         surprise = after["rates"] - state["rates"] - t.dt[:, None] * (expected + state["d"])
         # Where samples were missing the state had been predicted with d: the surprise is that of all the time since.
         residual = (state["d"] + surprise / waited[:, None]) / nominal.acceleration_sd
-        trend = state["trend"] + (1.0 - np.exp(-waited / TREND_S))[:, None] * (residual - state["trend"])
+        trend = state["trend"] + _trend_share(waited) * (residual - state["trend"])
         within = np.clip(np.concatenate([residual, trend], axis=1), -BOUND, BOUND)
         # Until the command history is full the model's input is not what was flown.
         reads = t.fresh & (state["age"] >= nominal.history)
         return np.concatenate([within, t.action, state["context"]], axis=1), reads, waited, trend
+
+
+def _trend_share(waited: np.ndarray) -> np.ndarray:
+    """Share [N, 1] of a residual in the trend, `waited` [N] s after the last one."""
+    return (1.0 - np.exp(-waited / TREND_S))[:, None]
 
 
 class History(Adapter):

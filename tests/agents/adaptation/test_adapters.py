@@ -6,17 +6,65 @@ import numpy as np
 import pytest
 
 from undrift.agents import Controller, Run
-from undrift.agents.adaptation import ADAPTERS, L1, Frozen, Integral, NominalModel, Transition, make_adapter
+from undrift.agents.adaptation import ADAPTERS, L1, Frozen, Guard, Integral, NominalModel, Transition, make_adapter
 from undrift.agents.adaptation.checks import check_adapter
+from undrift.agents.controller import Loop
 
 REFERENCE = Run.reference().nominal
 CAR = Run.load("runs/reference-car-track-s0").nominal
 
 
+OWN = {"drone": REFERENCE, "history": REFERENCE, "car": CAR}
+PREDICTING = [name for name, kind in ADAPTERS.items() if "prediction" in kind.regimes]
+
+
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_every_adapter_keeps_the_contract(name, random_nominal):
-    own = {"drone": REFERENCE, "history": REFERENCE, "car": CAR}
-    check_adapter(ADAPTERS[name], own.get(name, random_nominal))
+    check_adapter(ADAPTERS[name], OWN.get(name, random_nominal))
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_whatever_predicts_tells_its_disturbance_and_what_predicting_costs(name, random_nominal):
+    adapter = ADAPTERS[name](OWN.get(name, random_nominal))
+    loss, told = adapter.loss(adapter.initial_state(3)), " ".join(adapter.estimate_names)
+    if name in PREDICTING:
+        assert loss.shape == (3, 3)
+        assert "disturbance/" in told
+    else:
+        assert loss is None
+        assert "disturbance/" not in told
+
+
+@pytest.mark.parametrize("name", PREDICTING)
+def test_a_poisoned_estimate_goes_back_to_its_shadow_to_the_bit_in_its_row_and_the_log(name, random_nominal):
+    adapter = ADAPTERS[name](OWN.get(name, random_nominal))
+    poisoned, whole = (Loop(adapter, Guard(loss_margin=1.0, patience=3, keep_every=1000)) for _ in range(2))
+    for loop in (poisoned, whole):
+        loop.reset(2)
+        fly(loop, steps=20, seed=0)
+        loop.state.adapter = adapter.keep(loop.state.adapter, np.ones(2, dtype=bool))
+    good = poisoned.state.adapter
+    poisoned.state.adapter = good | {"d": good["d"] + np.array([[1e6], [0.0]])}
+    for loop in (poisoned, whole):
+        fly(loop, steps=3, seed=1)
+    shadowed = [field.removeprefix("kept_") for field in good if field.startswith("kept_")]
+    assert "d" in shadowed
+    for field in shadowed:
+        np.testing.assert_array_equal(poisoned.state.adapter[field][0], good[field][0])
+    assert np.abs(whole.state.adapter["d"] - good["d"]).max() > 0
+    np.testing.assert_array_equal(poisoned.state.adapter.rows[1], whole.state.adapter.rows[1])
+    assert [(event.step, event.row) for event in poisoned.guard.events if "worse than before" in event.reason] == [
+        (23, 0)
+    ]
+
+
+def fly(loop, steps, seed):
+    rng = np.random.default_rng(seed)
+    n, channels = loop.state.observation.shape
+    for _ in range(steps):
+        loop.show(0.3 * rng.standard_normal((n, channels)))
+        loop.send(rng.uniform(-1, 1, loop.state.sent.shape))
+        loop.learn(0.3 * rng.standard_normal((n, channels)))
 
 
 @pytest.mark.parametrize("vehicle", [REFERENCE, CAR], ids=["drone", "car"])
@@ -129,27 +177,54 @@ def test_integral_adds_the_integral_of_the_error_it_has_seen(nominal):
     np.testing.assert_allclose(np.abs(state["integral"]), adapter.limit)
 
 
-def fly_l1(nominal, disturbance, steps, **changes):
+def fly_l1(nominal, disturbance, steps, noise=0.0, dead_zone=0.0, **changes):
+    """States [steps] of L1 on the point mass of `conftest` under random commands."""
     adapter = L1(nominal, **changes)
-    state, v, before = adapter.initial_state(1), np.zeros(2), np.zeros(1)
-    rng = np.random.default_rng(0)
+    state, v, before, seen = adapter.initial_state(1), np.zeros(2), np.zeros(1), np.zeros(2)
+    rng, states = np.random.default_rng(0), []
     for _ in range(steps):
-        action = rng.uniform(-1, 1, 1)
-        after = v + 0.02 * (np.array([5.0 * action[0] + 3.0 * before[0], 0.0]) + disturbance)
-        seen = [np.array([[0, 0, *x, 0, 0, 0, 0]]) for x in (v, after)]
-        ones = np.ones(1, dtype=bool)
-        t = Transition(seen[0], action[None], ~ones[:, None], seen[1], ones, np.full(1, 0.02))
-        state, v, before = adapter.learn(state, t), after, action
-    return state
+        action, shown = rng.uniform(-1, 1, 1), seen
+        v = v + 0.02 * (np.array([5.0 * action[0] + 3.0 * before[0], 0.0]) + disturbance)
+        seen = v + noise * rng.standard_normal(2)
+        pair = [np.array([[0, 0, *x, 0, 0, 0, 0]]) for x in (shown, seen)]
+        fresh = np.ones(1, dtype=bool)
+        t = Transition(pair[0], action[None], ~fresh[:, None], pair[1], fresh, np.full(1, 0.02), dead_zone=dead_zone)
+        state, before = adapter.learn(state, t), action
+        states.append(state)
+    return states
 
 
 def test_l1_finds_a_disturbance_in_one_period_and_answers_it_at_its_bandwidth(nominal):
     d = np.array([1.5, -0.7])
-    state = fly_l1(nominal, d, steps=2 + 40, bandwidth=4.0)
+    *_, state = fly_l1(nominal, d, steps=2 + 40, bandwidth=4.0)
     # Less than d by the share that the Hurwitz term forgets in a period.
     np.testing.assert_allclose(state["adaptation"][0], d, rtol=0.1)
     expected = state["adaptation"][0] * (1 - np.exp(-4.0 * 0.02 * 40))
     np.testing.assert_allclose(state["d"][0], expected, rtol=0.05)
+
+
+def test_l1_scores_what_it_learned_its_shadow_and_nothing_on_the_same_samples(nominal):
+    states = fly_l1(nominal, np.array([1.5, -0.7]), steps=200)
+    learned, nothing, shadow = states[-1]["loss"][0]
+    assert learned < 0.1 * nothing
+    assert shadow == nothing
+
+
+def test_l1_scores_a_sample_before_it_learns_from_it(nominal):
+    first, second = (fly_l1(nominal, np.array([1.5, -0.7]), steps=steps)[-1] for steps in (2, 3))
+    assert np.abs(second["d"] - first["d"]).min() > 0
+    assert second["loss"][0, 0] == second["loss"][0, 1] > 0
+
+
+def test_within_the_dead_zone_noise_does_not_move_l1_and_a_disturbance_does(nominal):
+    def moved(dead_zone):
+        flown = fly_l1(nominal, np.zeros(2), steps=400, noise=0.01, dead_zone=dead_zone)
+        return np.abs(np.diff([state["d"] for state in flown], axis=0)).mean()
+
+    assert moved(2.0) < 0.2 * moved(0.0)
+    d = np.array([1.5, -0.7])
+    *_, state = fly_l1(nominal, d, steps=100, noise=0.001, dead_zone=2.0)
+    np.testing.assert_allclose(state["d"][0], d, rtol=0.2)
 
 
 def test_auto_gives_way_to_the_integral_while_its_model_predicts_worse_than_nothing():

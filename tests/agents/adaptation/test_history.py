@@ -25,7 +25,7 @@ def with_encoder(nominal, encoder):
     return NominalModel(*parts, encoder)
 
 
-def fly(nominal, steps, lost=(), durations=None):
+def fly(nominal, steps, lost=(), durations=None, disturbance=DISTURBANCE, noise=0.0, dead_zone=0.0):
     """States after each step of the disturbed point mass of `conftest`, seen exactly except at the steps `lost`."""
     estimator = HistoryObserver(nominal, encoder=make_encoder(nominal, COPY))
     state, v, before, seen = estimator.initial_state(1), np.zeros(2), np.zeros(1), np.zeros(2)
@@ -33,12 +33,11 @@ def fly(nominal, steps, lost=(), durations=None):
     for step in range(steps):
         dt = 0.02 if durations is None else durations[step]
         action, shown = rng.uniform(-1, 1, 1), seen
-        v = v + dt * (np.array([5.0 * action[0] + 3.0 * before[0], 0.0]) + DISTURBANCE)
-        seen = seen if step in lost else v
+        v = v + dt * (np.array([5.0 * action[0] + 3.0 * before[0], 0.0]) + disturbance)
+        seen = seen if step in lost else v + noise * rng.standard_normal(2)
         pair = [np.array([[0, 0, *x, 0, 0, 0, 0]]) for x in (shown, seen)]
-        t = Transition(
-            pair[0], action[None], np.zeros((1, 1), bool), pair[1], np.array([step not in lost]), np.full(1, dt)
-        )
+        fresh, free = np.array([step not in lost]), np.zeros((1, 1), dtype=bool)
+        t = Transition(pair[0], action[None], free, pair[1], fresh, np.full(1, dt), dead_zone=dead_zone)
         state, *_ = estimator.learn(state, t, np.zeros((1, 2), bool))
         states.append(state)
         before = action
@@ -72,6 +71,23 @@ def test_while_no_sample_arrives_the_memory_stays_and_the_time_counts(nominal):
         np.testing.assert_array_equal(state["d"], states[3]["d"])
     assert [round(state["waited"][0], 6) for state in states[3:7]] == [0.0, 0.02, 0.04, 0.0]
     assert (states[6]["memory"] != states[5]["memory"]).any()
+
+
+def test_within_the_dead_zone_noise_does_not_move_what_is_told_and_a_disturbance_does(nominal):
+    told = lambda zone, **air: np.array([state["d"][0] for state in fly(nominal, steps=60, dead_zone=zone, **air)])
+    calm = {"disturbance": np.zeros(2), "noise": 0.01}
+    moved = [np.abs(np.diff(told(zone, **calm), axis=0)).mean() for zone in (0.0, 3.0)]
+    assert moved[1] < 0.2 * moved[0]
+    np.testing.assert_allclose(told(3.0)[-1], DISTURBANCE, rtol=1e-5)
+
+
+def test_what_is_restored_is_the_memory_from_which_d_is_told(nominal):
+    estimator, row = HistoryObserver(nominal, encoder=make_encoder(nominal, COPY)), np.array([True, False])
+    state = estimator.initial_state(2)
+    memory = np.random.default_rng(0).normal(size=state["memory"].shape)
+    kept = estimator.keep(state | {"memory": memory}, row)
+    back = estimator.restore(kept | {"memory": np.full_like(memory, 9.0)}, row)
+    np.testing.assert_array_equal(back["memory"], [memory[0], np.full_like(memory[1], 9.0)])
 
 
 def test_a_longer_step_is_read_as_a_longer_step(nominal):

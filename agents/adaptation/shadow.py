@@ -1,0 +1,65 @@
+"""Shadow: what was learned when it was last known to be good, kept beside what was learned since; and the score of both.
+
+An adapter names the fields that it learns in a NamedTuple class, then the same with `kept_` before them, then `loss` [N, 3]
+(`Adapter.loss`). `Guard.review` says when they are kept and restored.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...policies.kernels.arithmetic import copy
+from .compiled import helper, kernel
+from .state import State, part
+
+_LOSS_RATE = 0.04
+"""Share of a new sample in the losses."""
+
+
+def keep(state: State, fields: type, rows: np.ndarray) -> State:
+    """The state whose shadow, where rows [N] is true, is what it has learned."""
+    after = state.copy()
+    _keep(rows, after.parts(fields), after.rows)
+    return after
+
+
+def restore(state: State, fields: type, rows: np.ndarray) -> State:
+    """The state that has learned, where rows [N] is true, what its shadow did."""
+    after = state.copy()
+    names: tuple[str, ...] = fields._fields  # type: ignore[attr-defined]
+    for name in names[: len(names) // 2]:
+        after[name][rows] = state[f"kept_{name}"][rows]
+    after["loss"][rows, 0] = state["loss"][rows, 2]
+    return after
+
+
+@kernel
+def _keep(chosen, parts, rows):  # type: ignore[no-untyped-def]
+    learned = len(parts) // 2
+    for n in range(rows.shape[0]):
+        if chosen[n]:
+            for k in range(learned):
+                copy(part(rows[n], parts, k), part(rows[n], parts, learned + k))
+            loss = part(rows[n], parts, 2 * learned)
+            loss[2] = loss[0]
+
+
+@helper
+def score(nominal, expected, d, kept, before, measured, h, spread, model_sd, loss):  # type: ignore[no-untyped-def]
+    """Take into loss [3] what a sample costs that nothing has been learned from yet: the mean over the rates of the negative
+    log likelihood, but for a constant, of the acceleration from before to measured [R] in h s, under a Student distribution of
+    4 degrees of freedom and the variance spread [R], at least that of what the nominal model leaves, model_sd [R].
+
+    It was expected [R] + d [R] by what was learned, nominal [R] without, and kept [R] by the shadow.
+    """
+    count = d.shape[0]
+    learned, nothing, shadow = 0.0, 0.0, 0.0
+    for i in range(count):
+        r = (measured[i] - before[i]) / h
+        variance = max(spread[i], model_sd[i] ** 2)
+        learned += 2.5 * np.log1p((r - expected[i] - d[i]) ** 2 / (4.0 * variance)) / count
+        nothing += 2.5 * np.log1p((r - nominal[i]) ** 2 / (4.0 * variance)) / count
+        shadow += 2.5 * np.log1p((r - kept[i]) ** 2 / (4.0 * variance)) / count
+    loss[0] += _LOSS_RATE * (learned - loss[0])
+    loss[1] += _LOSS_RATE * (nothing - loss[1])
+    loss[2] += _LOSS_RATE * (shadow - loss[2])
