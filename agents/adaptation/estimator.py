@@ -23,7 +23,7 @@ than the present one's by enough, under the scatter that even the best of them s
     e_k = x_t - x_k - dt f_k,   x_k+ = x_k + dt f_k + gain e_k
 
 What the vehicle is shown to be is then rolled forward by the commands that are still on their way (Smith predictor),
-and so is a sample that did not arrive.
+but for as many periods as the policy is used to, and so is a sample that did not arrive.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class DisturbanceObserver:
     likelihood; delay [N] periods; rate_bias [N, 3] of the gyroscopes, where an attitude is known to compare them with;
     loss [N, 3] of predicting one step ahead with what was learned, without, and with the shadow; d [N, R];
     effectiveness [N] of thrust along body z, which a compensator that knows of it may learn, 0 being nominal; kept_d,
-    kept_delay and kept_effectiveness, the shadow; believed_rates [N, R], believed_context [N, C] and believed_travel
-    [N, R], where the vehicle will be when the next command arrives.
+    kept_delay and kept_effectiveness, the shadow; ahead [N] periods, believed_rates [N, R], believed_context [N, C] and believed_travel
+    [N, R], how far ahead and where the vehicle is shown to be: where it will be when the next command arrives, or by
+    the accustomed delay before.
 
     Args:
         nominal: the nominal model.
@@ -83,7 +84,7 @@ class DisturbanceObserver:
         delay_gain: share of e_k that each delay's followed rates take in; 1 compares a sample with the last one alone,
             with less small accelerations add up to more than the noise of two samples.
         delay_evidence: by how much another delay must be likelier, nats.
-        predicts: whether what the vehicle is shown to be is rolled forward by the delay.
+        predicts: whether what the vehicle is shown to be is rolled forward by the delay, beyond the accustomed one.
         bias_s: time constant of the gyroscopes' bias, s; inf: taken to have none.
     """
 
@@ -134,6 +135,7 @@ class DisturbanceObserver:
             "kept_d": np.zeros((n, rates)),
             "kept_delay": np.zeros(n),
             "kept_effectiveness": np.zeros(n),
+            "ahead": np.zeros(n),
             "believed_rates": np.zeros((n, rates)),
             "believed_context": np.zeros((n, len(nominal.signals.context))),
             "believed_travel": np.zeros((n, rates)),
@@ -159,6 +161,7 @@ class DisturbanceObserver:
                 delay_evidence=self.delay_evidence,
                 bias_s=self.bias_s,
                 delays=self.delays,
+                accustomed=self.nominal.accustomed_delay,
                 predicts=self.predicts,
             )
         )
@@ -231,6 +234,7 @@ class Memory(NamedTuple):
     kept_d: np.ndarray
     kept_delay: np.ndarray
     kept_effectiveness: np.ndarray
+    ahead: np.ndarray
     believed_rates: np.ndarray
     believed_context: np.ndarray
     believed_travel: np.ndarray
@@ -260,9 +264,10 @@ def recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
         kept_d=part(row, parts, 17),
         kept_delay=part(row, parts, 18),
         kept_effectiveness=part(row, parts, 19),
-        believed_rates=part(row, parts, 20),
-        believed_context=part(row, parts, 21),
-        believed_travel=part(row, parts, 22),
+        ahead=part(row, parts, 20),
+        believed_rates=part(row, parts, 21),
+        believed_context=part(row, parts, 22),
+        believed_travel=part(row, parts, 23),
     )
 
 
@@ -285,6 +290,7 @@ class Constants(NamedTuple):
     delay_evidence: float
     bias_s: float
     delays: int
+    accustomed: int
     predicts: bool
 
 
@@ -305,14 +311,16 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         delay_evidence=real(packed, 10),
         bias_s=real(packed, 11),
         delays=integer(packed, 12),
-        predicts=integer(packed, 13),
+        accustomed=integer(packed, 13),
+        predicts=integer(packed, 14),
     )
 
 
 @kernel
 def predict_rows(network, c, observation, parts, rows):  # type: ignore[no-untyped-def]
     """Write into `believed_` of the states `rows` [N, S] where the vehicle will be when the next command arrives:
-    rolled forward, period by period, under the commands that are still on their way. Before the first transition it is
+    rolled forward, period by period, under the commands that are still on their way; not as far, where the policy is used to
+    late commands. Before the first transition it is
     where `observation` [N, O] shows it."""
     network, c = network_of(network), _constants_of(c)
     z, first, second, f = room(network), room(network), room(network), room(network)
@@ -325,7 +333,9 @@ def predict_rows(network, c, observation, parts, rows):  # type: ignore[no-untyp
         copy(s.travel, travel)
         if s.age[0] == 0.0:
             read(network, observation[n], rates, context)
-        for lag in range(int(s.delay[0]) - 1 if c.predicts else -1, -1, -1):
+        delay = int(s.delay[0])
+        s.ahead[0] = max(delay - c.accustomed, 0) if c.predicts else 0
+        for lag in range(delay - 1, delay - 1 - int(s.ahead[0]), -1):
             arrange(network, rates, context, s.commands, lag, z)
             forward(network, z, first, second, f)
             lost_thrust(s.effectiveness[0], f, context, c.velocity, acceleration)

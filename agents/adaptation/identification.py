@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from ...envs import BatchEnv, ForeignBatch, Signals, make_any_batch, make_batch
+from ...envs import ActionDelay, BatchEnv, ForeignBatch, Signals, make_any_batch, make_batch
+from ...envs.schedule import Always
 from ...envs.signals import SignalReader
 from .kinematics import find_signals
 from .nominal import RESPONSE_RANGE, NominalModel, disturbance_features
@@ -26,6 +27,11 @@ _SETTLED_S = 6.0
 _INTEGRAL_GAIN = 12.0
 """Acceleration asked for per tracking error and time, 1/s³."""
 _ASKED_LIMIT = 2 * RESPONSE_RANGE
+_LIGHT = 2.0
+"""Strongest push that is left to the policy, m/s²."""
+_LATE_S = 8.0
+"""How long is flown with late commands, of which the first quarter is no steady flight, s."""
+_LATEST, _BETTER = 3, 0.02
 _HELD = 0.15
 """A push was held if the root mean square of the tracking error stayed below this while the answer was read, m."""
 
@@ -41,7 +47,7 @@ def fit_nominal_model(
     steps: int = 800,
     iterations: int = 4000,
 ) -> NominalModel:
-    """Fly, fit, and identify the policy's response to a disturbance, where the environment is one of undrift's.
+    """Fly, fit, and identify the policy's response to a disturbance, its stiffness and what delay it is used to, where the environment is one of undrift's.
 
     Half of what the model must know lies off the policy's own path, so each simulation adds coloured noise of its own
     strength to the actions. Accelerations are finite differences of the rates over one control period.
@@ -71,9 +77,12 @@ def fit_nominal_model(
     tensors["response"] = np.zeros((disturbance_features(np.zeros((1, errors))).shape[1], errors))
     plant = {"id": env.id, "kwargs": env.kwargs}
     model = NominalModel(env.observation_names, signals, env.dt, HISTORY, tensors, plant)
-    if errors and isinstance(env, BatchEnv):
-        tensors["response"] = _response(policy, model, env_id, env_kwargs, seed, 2 * simulations)
-    return NominalModel(env.observation_names, signals, env.dt, HISTORY, tensors, plant)
+    if not errors or not isinstance(env, BatchEnv):
+        return model
+    flown = policy, model, env_id, env_kwargs, seed
+    tensors["response"] = _response(*flown, 2 * simulations)
+    habits = find_stiffness(*flown, simulations), find_accustomed_delay(*flown, simulations)
+    return NominalModel(env.observation_names, signals, env.dt, HISTORY, tensors, plant, None, "", *habits)
 
 
 def _fly(
@@ -158,30 +167,93 @@ def _response(
     were not held count for nothing: where the policy can lean no further, or is still returning, the integral has wound up,
     and a fit to it asks a policy that leans readily for several times too much.
     """
-    rng = np.random.default_rng(seed)
-    tracked = len(model.reader.error_index)
     env = make_batch(env_id, n, seed=seed, **env_kwargs)
-    strongest = min(RESPONSE_RANGE, env.plant.strongest_push)
-    push = rng.standard_normal((n, tracked))
-    # Uniform in the ball: strength and direction both cover what a deployment may meet.
-    push *= (strongest * rng.random(n) ** (1 / tracked) / np.linalg.norm(push, axis=1))[:, None]
-    observation, hidden = env.reset(), policy.initial_state(n)
-    asked, lost = np.zeros((n, tracked)), np.zeros(n, dtype=bool)
-    answers, squares = [], []
+    push = _pushes(seed, n, len(model.reader.error_index), min(RESPONSE_RANGE, env.plant.strongest_push))
+    flown = _pushed(policy, model, env, push, _INTEGRAL_GAIN)
+    # The constant is the policy's nominal error: fitted, and then left to the policy.
+    features = np.concatenate([disturbance_features(push), np.ones((n, 1))], axis=1)
+    return np.linalg.lstsq(features[flown.held], flown.asked[flown.held], rcond=None)[0][:-1]
+
+
+def find_stiffness(
+    policy: Policy, model: NominalModel, env_id: str, env_kwargs: Mapping[str, Any], seed: int, simulations: int
+) -> float:
+    """`NominalModel.stiffness`: pushes that are left to the policy, over the tracking errors that it leaves, by least
+    squares; 0 where none was held. Arguments as `fit_nominal_model`."""
+    env = make_batch(env_id, simulations, seed=seed, **env_kwargs)
+    push = _pushes(seed, simulations, len(model.reader.error_index), min(_LIGHT, env.plant.strongest_push))
+    flown = _pushed(policy, model, env, push, 0.0)
+    push, error = push[flown.held], flown.error[flown.held]
+    return float((push * push).sum() / abs((push * error).sum())) if len(push) else 0.0
+
+
+def find_accustomed_delay(
+    policy: Policy, model: NominalModel, env_id: str, env_kwargs: Mapping[str, Any], seed: int, simulations: int
+) -> int:
+    """`NominalModel.accustomed_delay`: with commands so many periods late the tracking error is least, and by a share of
+    _BETTER less than on time. Arguments as `fit_nominal_model`."""
+    errors = [_late(policy, model, env_id, env_kwargs, seed, simulations, periods) for periods in range(_LATEST + 1)]
+    best = int(np.argmin(errors))
+    return best if errors[best] < (1.0 - _BETTER) * errors[0] else 0
+
+
+def _late(
+    policy: Policy,
+    model: NominalModel,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    seed: int,
+    n: int,
+    periods: int,
+) -> float:
+    """Root mean square of the tracking error where commands are so many periods late; infinite where most are lost by it."""
+    shifts = [ActionDelay(seconds=periods * model.dt, schedule=Always())] if periods else []
+    env = make_batch(env_id, n, seed, shifts, **env_kwargs)
+    observation, hidden, lost = env.reset(), policy.initial_state(n), np.zeros(n, dtype=bool)
+    squares = []
+    for _ in range(round(_LATE_S / env.dt)):
+        action, hidden = policy.step(observation, hidden, np.full(n, env.dt))
+        observation, _, terminated, *_ = env.step(action)
+        lost |= terminated
+        squares.append(np.square(observation[:, model.reader.error_index]).sum(axis=1))
+    kept = np.mean(squares[len(squares) // 4 :], axis=0)[~lost]
+    return float(np.sqrt(kept.mean())) if 2 * len(kept) > n else np.inf
+
+
+def _pushes(seed: int, n: int, axes: int, strongest: float) -> np.ndarray:
+    """Accelerations [n, axes], uniform in the ball of that radius, m/s²: strength and direction both cover what a deployment
+    may meet."""
+    rng = np.random.default_rng(seed)
+    push = rng.standard_normal((n, axes))
+    return push * (strongest * rng.random(n) ** (1 / axes) / np.linalg.norm(push, axis=1))[:, None]
+
+
+class _Pushed(NamedTuple):
+    """How vehicles were under a push of some seconds, while it was read: acceleration asked for and tracking error [N, E], in
+    the mean, and which [N] held it."""
+
+    asked: np.ndarray
+    error: np.ndarray
+    held: np.ndarray
+
+
+def _pushed(policy: Policy, model: NominalModel, env: BatchEnv, push: np.ndarray, gain: float) -> _Pushed:
+    """Fly, push [N, E], and ask the policy against it by that integral gain on the tracking error."""
+    observation, hidden = env.reset(), policy.initial_state(len(push))
+    asked, lost = np.zeros_like(push), np.zeros(len(push), dtype=bool)
+    answers, errors = [], []
     steps, onset = round(_SETTLED_S / env.dt), round(_PUSH_AT_S / env.dt)
     for step in range(onset + steps):
         if step == onset:
             env.plant.push(push)
-        action, hidden = policy.step(model.asked(observation, asked), hidden, np.full(n, env.dt))
+        action, hidden = policy.step(model.asked(observation, asked), hidden, np.full(len(push), env.dt))
         observation, _, terminated, *_ = env.step(action)
         lost |= terminated
         if step >= onset:
             error = observation[:, model.reader.error_index].astype(np.float64)
-            asked = np.clip(asked - _INTEGRAL_GAIN * env.dt * error, -_ASKED_LIMIT, _ASKED_LIMIT)
+            asked = np.clip(asked - gain * env.dt * error, -_ASKED_LIMIT, _ASKED_LIMIT)
         if step >= onset + steps // 2:
             answers.append(asked)
-            squares.append((error**2).sum(axis=1))
-    held = ~lost & (np.mean(squares, axis=0) < _HELD**2)
-    # The constant is the policy's nominal error: fitted, and then left to the policy.
-    features = np.concatenate([disturbance_features(push), np.ones((n, 1))], axis=1)
-    return np.linalg.lstsq(features[held], np.mean(answers, axis=0)[held], rcond=None)[0][:-1]
+            errors.append(error)
+    squares = np.square(errors).sum(axis=2).mean(axis=0)
+    return _Pushed(np.mean(answers, axis=0), np.mean(errors, axis=0), ~lost & (squares < _HELD**2))

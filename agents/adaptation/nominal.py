@@ -52,6 +52,9 @@ class NominalModel:
             reads the vehicle from. None where the model was fitted elsewhere.
         encoder: what the adapter `history` estimates disturbances with; None where none was trained.
         unfit: why adapters that predict by it are to stay out of the way; empty where they may act.
+        stiffness: how strong a push the policy holds per tracking error that it leaves, 1/s²; 0 where that is not known.
+        accustomed_delay: how many periods late commands are when the policy is at its best: 0, unless it was trained with late
+            ones.
 
     Raises:
         ValueError: a tensor is missing, not finite or has the wrong shape.
@@ -67,8 +70,11 @@ class NominalModel:
         env: Mapping[str, Any] | None = None,
         encoder: HistoryEncoder | None = None,
         unfit: str = "",
+        stiffness: float = 0.0,
+        accustomed_delay: int = 0,
     ) -> None:
         self.env, self.encoder, self.unfit = None if env is None else dict(env), encoder, unfit
+        self.stiffness, self.accustomed_delay = stiffness, accustomed_delay
         self.observation_names, self.signals = tuple(observation_names), signals
         self.dt, self.history = dt, history
         state = len(signals.rates) + len(signals.context)
@@ -93,7 +99,8 @@ class NominalModel:
     def __reduce__(self) -> tuple[Any, ...]:
         # As StoredPolicy: what it is made of, without compiled code.
         made_of = (self.observation_names, self.signals, self.dt, self.history, self.tensors)
-        return NominalModel, (*made_of, self.env, self.encoder, self.unfit)
+        found = self.unfit, self.stiffness, self.accustomed_delay
+        return NominalModel, (*made_of, self.env, self.encoder, *found)
 
     @property
     def sha256(self) -> str:
@@ -151,6 +158,8 @@ class NominalModel:
             "history": self.history,
             "env": self.env,
             "unfit": self.unfit,
+            "stiffness": self.stiffness,
+            "accustomed_delay": self.accustomed_delay,
         }
 
     @staticmethod
@@ -180,8 +189,8 @@ class NominalModel:
             if config["format"] != FORMAT:
                 raise ValueError(f"format {config['format']}, this version reads {FORMAT}")
             names, env = config["observation_names"], config.get("env")
-            unfit = config.get("unfit", "")
-            return NominalModel(names, signals, config["dt"], config["history"], tensors, env, encoder, unfit)
+            found = config.get("unfit", ""), config.get("stiffness", 0.0), config.get("accustomed_delay", 0)
+            return NominalModel(names, signals, config["dt"], config["history"], tensors, env, encoder, *found)
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             raise ValueError(f"the nominal model in {folder} cannot be read ({error}): copy the run again.") from error
 

@@ -18,7 +18,7 @@ class Belief(NamedTuple):
     believed_rates: np.ndarray
     believed_context: np.ndarray
     believed_travel: np.ndarray
-    delay: np.ndarray
+    ahead: np.ndarray
 
 
 class Channels(NamedTuple):
@@ -89,7 +89,7 @@ def show_rows(c, parts, rows, shown):  # type: ignore[no-untyped-def]
     known = np.empty((c.reference.shape[0], 1 + previews))
     for n in range(rows.shape[0]):
         rates, context, travel = part(rows[n], parts, 0), part(rows[n], parts, 1), part(rows[n], parts, 2)
-        delay = int(part(rows[n], parts, 3)[0])
+        ahead = int(part(rows[n], parts, 3)[0])
         for i in range(rates.shape[0]):
             measured[i] = 0.0
             for channel in range(shown.shape[1]):
@@ -104,9 +104,9 @@ def show_rows(c, parts, rows, shown):  # type: ignore[no-untyped-def]
             shown[n, c.context[i]] = context[i]
         for e in range(c.error.shape[0]):
             shown[n, c.error[e]] += travel[c.tracked[e]]
-        if delay > 0:
+        if ahead > 0:
             for e in range(c.reference.shape[0]):
-                _move_reference(c, c.step[delay], known[e], e, shown[n])
+                _move_reference(c, c.step[ahead], known[e], e, shown[n])
 
 
 @helper

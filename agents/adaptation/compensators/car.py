@@ -228,6 +228,7 @@ class Memory(NamedTuple):
     rates: np.ndarray
     commands: np.ndarray
     delay: np.ndarray
+    ahead: np.ndarray
     noise: np.ndarray
     d: np.ndarray
     believed_rates: np.ndarray
@@ -250,18 +251,19 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
         rates=part(row, parts, 1),
         commands=part(row, parts, 2).reshape(-1, 2),
         delay=part(row, parts, 3),
-        noise=part(row, parts, 4).reshape(-1, 3),
-        d=part(row, parts, 5),
-        believed_rates=part(row, parts, 6),
-        believed_travel=part(row, parts, 7),
-        grip=part(row, parts, 8),
-        offset=part(row, parts, 9),
-        spread=part(row, parts, 10).reshape(2, 3),
-        demand=part(row, parts, 11),
-        brakes=part(row, parts, 12),
-        answer=part(row, parts, 13),
-        bias=part(row, parts, 14),
-        integral=part(row, parts, 15),
+        ahead=part(row, parts, 4),
+        noise=part(row, parts, 5).reshape(-1, 3),
+        d=part(row, parts, 6),
+        believed_rates=part(row, parts, 7),
+        believed_travel=part(row, parts, 8),
+        grip=part(row, parts, 9),
+        offset=part(row, parts, 10),
+        spread=part(row, parts, 11).reshape(2, 3),
+        demand=part(row, parts, 12),
+        brakes=part(row, parts, 13),
+        answer=part(row, parts, 14),
+        bias=part(row, parts, 15),
+        integral=part(row, parts, 16),
     )
 
 
@@ -354,7 +356,7 @@ def see_rows(c, demand, parts, rows, shown):  # type: ignore[no-untyped-def]
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         speed, sideslip = s.believed_rates[_FORWARD], s.answer[2]
-        _move_on(c, s.believed_rates, s.believed_travel, s.delay[0] * c.dt * speed, shown[n])
+        _move_on(c, s.believed_rates, s.believed_travel, s.ahead[0] * c.dt * speed, shown[n])
         shown[n, c.own[0]] += s.integral[0]
         shown[n, c.own[1]] += sideslip / max(speed, 1.0)
         shown[n, c.rates[_LATERAL]] -= sideslip

@@ -36,11 +36,20 @@ class DroneCompensator:
 
     Answer, for the policy's own action (a_0 thrust, a_j rates) under d = (d_v world, d_w body):
 
-    - thrust asked for: ((1 + k a_0) g - d_v . b) / (1 + rho), k the vehicle's thrust_range;
+    - thrust asked for: ((1 + k a_0) g b . b' - d_v . b) / (1 + rho), k the vehicle's thrust_range;
     - rates: a_j - d_w,j / (rate_gain_j max_rate_j), bounded;
-    - the rest, d_v - (d_v . b) b, only leaning can answer: the reference is moved (`NominalModel.asked`), as much as the
-      policy was found to need (`NominalModel.response`), with a lead that makes up for estimate and attitude, and a slow
-      integral of the tracking error.
+    - the rest, d_v - (d_v . b) b, only leaning can answer. To what lasts of d_v, l, the vehicle leans unseen: the policy is
+      shown the attitude, turned the shortest way, whose body z is b' ~ a_T b + l, that of the thrust which would do without
+      l, and so flies in steady wind as it does in none. For what comes and goes, d_v - l, the reference is moved
+      (`NominalModel.asked`), as much as the policy was found to need (`NominalModel.response`), with a lead that makes up
+      for estimate and attitude, and a slow integral of the tracking error.
+
+    While d_v differs from what lasts, a policy that is less stiff than s_0 is made stiffer, since there is something to come
+    back from: tracking error and velocity error are shown larger by the factor (s its `NominalModel.stiffness`)
+
+        1 + clip(s_0 / s - 1, 0, 1) min(1, |d_v - l| / c)
+
+    but, as the lead, not while commands are late, nor near the limits.
 
     Priority mixer: what four rotors cannot give together is cut off yaw first, then off thrust, and last off roll and pitch
     (Faessler, Falanga & Scaramuzza 2017, IEEE Robotics and Automation Letters 2(2)).
@@ -61,6 +70,10 @@ class DroneCompensator:
         vehicle: the nominal vehicle.
         effectiveness_s: T, time constant of rho, s.
         rate_authority: |correction of a rate| at most, in units of the action.
+        lasting_s: time constant with which d_v becomes what lasts, s.
+        lasting_limit: |l| at most, m/s²: who leans far has to see it.
+        stiffness: s_0, 1/s².
+        stiffened_at: c, m/s².
         lead: how far ahead of the estimate d_v is answered, s; not while commands are late.
         lead_filter: time constant of the estimate that the lead is taken against, s.
         reserve: thrust-to-weight ratios between which what comes and goes counts from not at all to in full.
@@ -79,6 +92,10 @@ class DroneCompensator:
     vehicle: Vehicle
     effectiveness_s: float = 0.2
     rate_authority: float = 0.8
+    lasting_s: float = 1.0
+    lasting_limit: float = 4.0
+    stiffness: float = 40.0
+    stiffened_at: float = 1.0
     lead: float = 0.15
     lead_filter: float = 0.1
     reserve: tuple[float, float] = (1.25, 1.55)
@@ -96,10 +113,13 @@ class DroneCompensator:
     def constants(self) -> np.ndarray:
         """`Constants`, packed."""
         v, reader, rates = self.vehicle, self.nominal.reader, list(self.nominal.signals.rates)
+        softness = self.stiffness / max(self.nominal.stiffness, 1e-9)
         return pack(
             Constants(
                 tracked=reader.tracked_rate,
                 error=reader.error_index,
+                velocity_error=self._velocity_errors(),
+                attitude=reader.context_index[:9],
                 max_rates=np.array(v.max_rates),
                 rate_gains=np.array(v.rate_gains),
                 shares=v.mixer / ROTORS / [1.0, v.arm, v.arm, v.torque_per_thrust],
@@ -111,6 +131,10 @@ class DroneCompensator:
                 max_rotor_thrust=v.max_rotor_thrust,
                 effectiveness_s=self.effectiveness_s,
                 rate_authority=self.rate_authority,
+                lasting_s=self.lasting_s,
+                lasting_limit=self.lasting_limit,
+                stiffer=min(max(softness - 1.0, 0.0), 1.0) if self.nominal.stiffness > 0.0 else 0.0,
+                stiffened_at=self.stiffened_at,
                 lead=self.lead / self.lead_filter,
                 lead_filter=self.lead_filter,
                 thrust_to_weight=v.thrust_to_weight,
@@ -127,6 +151,13 @@ class DroneCompensator:
                 prioritise=self.prioritise,
             )
         )
+
+    def _velocity_errors(self) -> np.ndarray:
+        """The channels [3] of velocity errors; [0] where velocities are shown that are none."""
+        names, rates = list(self.nominal.observation_names), list(self.nominal.signals.rates.values())
+        tracked = [rates[i] for i in self.nominal.reader.tracked_rate]
+        moving = all(len(channels) == 2 for channels in tracked)
+        return np.array([names.index(channels[0]) for channels in tracked if moving], dtype=np.int64)
 
     @staticmethod
     def fits(nominal: NominalModel) -> bool:
@@ -151,7 +182,10 @@ class DroneCompensator:
         return DroneCompensator(nominal, load_vehicle(nominal.env["kwargs"]["vehicle"]))
 
     def initial_state(self, n: int) -> State:
-        return State({"integral": np.zeros((n, 3)), "slow": np.zeros((n, 3)), "demand": np.ones(n)})
+        """integral, slow and lasting [N, 3] m/s²: what is asked for by the integral, what the lead is taken against, and
+        what lasts of d_v; thrust [N] m/s², a_T; demand [N], the share of the tracking error that is shown."""
+        vectors = {name: np.zeros((n, 3)) for name in ("integral", "slow", "lasting")}
+        return State(vectors | {"thrust": np.full(n, GRAVITY), "demand": np.ones(n)})
 
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, 4], beyond the action's bounds where more was wished for, and the state after."""
@@ -180,6 +214,8 @@ class Memory(NamedTuple):
     believed_context: np.ndarray
     integral: np.ndarray
     slow: np.ndarray
+    lasting: np.ndarray
+    thrust: np.ndarray
     demand: np.ndarray
 
 
@@ -197,18 +233,22 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
         believed_context=part(row, parts, 6),
         integral=part(row, parts, 7),
         slow=part(row, parts, 8),
-        demand=part(row, parts, 9),
+        lasting=part(row, parts, 9),
+        thrust=part(row, parts, 10),
+        demand=part(row, parts, 11),
     )
 
 
 class Constants(NamedTuple):
     """What kernels read of a `DroneCompensator` and its vehicle: which rates are tracked [3] and which channels hold their
-    errors [3]; max_rates and rate_gains [3]; shares [4, 4], the thrust that each rotor adds per thrust and torques;
+    errors [3], velocity errors [3] (or none) and the attitude matrix [9]; max_rates and rate_gains [3]; shares [4, 4], the thrust that each rotor adds per thrust and torques;
     torque_gain [3], torque asked for per error in body rate; where velocities and body rates begin among the rates; lead in
     time constants of its filter; no_reserve and full_reserve, thrust-to-weight ratios."""
 
     tracked: np.ndarray
     error: np.ndarray
+    velocity_error: np.ndarray
+    attitude: np.ndarray
     max_rates: np.ndarray
     rate_gains: np.ndarray
     shares: np.ndarray
@@ -220,6 +260,10 @@ class Constants(NamedTuple):
     max_rotor_thrust: float
     effectiveness_s: float
     rate_authority: float
+    lasting_s: float
+    lasting_limit: float
+    stiffer: float
+    stiffened_at: float
     lead: float
     lead_filter: float
     thrust_to_weight: float
@@ -242,47 +286,54 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
     return Constants(
         tracked=integers(packed, 0),
         error=integers(packed, 1),
-        max_rates=reals(packed, 2),
-        rate_gains=reals(packed, 3),
-        shares=reals(packed, 4).reshape(ROTORS, 4),
-        torque_gain=reals(packed, 5),
-        velocity=integer(packed, 6),
-        turn=integer(packed, 7),
-        weight=real(packed, 8),
-        thrust_range=real(packed, 9),
-        max_rotor_thrust=real(packed, 10),
-        effectiveness_s=real(packed, 11),
-        rate_authority=real(packed, 12),
-        lead=real(packed, 13),
-        lead_filter=real(packed, 14),
-        thrust_to_weight=real(packed, 15),
-        no_reserve=real(packed, 16),
-        full_reserve=real(packed, 17),
-        room=real(packed, 18),
-        return_limit=real(packed, 19),
-        return_reserve=real(packed, 20),
-        asked_limit=real(packed, 21),
-        integral_gain=real(packed, 22),
-        integral_leak_s=real(packed, 23),
-        integral_limit=real(packed, 24),
-        integral_window=real(packed, 25),
-        prioritise=integer(packed, 26),
+        velocity_error=integers(packed, 2),
+        attitude=integers(packed, 3),
+        max_rates=reals(packed, 4),
+        rate_gains=reals(packed, 5),
+        shares=reals(packed, 6).reshape(ROTORS, 4),
+        torque_gain=reals(packed, 7),
+        velocity=integer(packed, 8),
+        turn=integer(packed, 9),
+        weight=real(packed, 10),
+        thrust_range=real(packed, 11),
+        max_rotor_thrust=real(packed, 12),
+        effectiveness_s=real(packed, 13),
+        rate_authority=real(packed, 14),
+        lasting_s=real(packed, 15),
+        lasting_limit=real(packed, 16),
+        stiffer=real(packed, 17),
+        stiffened_at=real(packed, 18),
+        lead=real(packed, 19),
+        lead_filter=real(packed, 20),
+        thrust_to_weight=real(packed, 21),
+        no_reserve=real(packed, 22),
+        full_reserve=real(packed, 23),
+        room=real(packed, 24),
+        return_limit=real(packed, 25),
+        return_reserve=real(packed, 26),
+        asked_limit=real(packed, 27),
+        integral_gain=real(packed, 28),
+        integral_leak_s=real(packed, 29),
+        integral_limit=real(packed, 30),
+        integral_window=real(packed, 31),
+        prioritise=integer(packed, 32),
     )
 
 
 @kernel
 def see_rows(c, demand, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
     """Ask in shown [N, O], which comes as the observation, for no more than there is authority for, and for what of
-    d_v, with its lead (none while commands are late), is perpendicular to body z: thrust answers at once, only leaning
-    takes time."""
+    d_v - l, with its lead (none while commands are late), is perpendicular to body z: thrust answers at once, only
+    leaning takes time. Show the attitude without what l takes of it."""
     c, demand, policy = _constants_of(c), demand_of(demand), response_of(policy)
-    across, asked = np.empty(3), np.empty(3)
+    across, asked, virtual = np.empty(3), np.empty(3), np.empty(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         d, up = s.d[c.velocity :], s.believed_context[2::3]
-        fast = (1.0 + c.lead if s.delay[0] == 0.0 else 1.0) * _reserve(c, d, up, s.effectiveness[0])
+        spare = _reserve(c, d, up, s.effectiveness[0])
+        fast = (1.0 + c.lead if s.delay[0] == 0.0 else 1.0) * spare
         for i in range(3):
-            across[i] = s.slow[i] + fast * (d[i] - s.slow[i])
+            across[i] = s.slow[i] + fast * (d[i] - s.slow[i]) - s.lasting[i]
         along = _dot(across, up)
         for i in range(3):
             across[i] -= along * up[i]
@@ -291,26 +342,74 @@ def see_rows(c, demand, policy, parts, rows, shown):  # type: ignore[no-untyped-
             asked[i] = min(max(asked[i] - s.integral[i], -c.asked_limit), c.asked_limit)
         lower(demand, s.demand[0], shown[n])
         ask(policy, asked, shown[n])
+        if s.delay[0] == 0.0:
+            _stiffen(c, d, s.lasting, spare, shown[n])
+        if _dot(s.lasting, s.lasting) > 0.0:
+            _without_what_lasts(s, up, virtual)
+            _turn(c.attitude, up, virtual, shown[n])
 
 
 @kernel
 def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
-    """`DroneCompensator.correct`: wish [N, 4] comes as the policy's action and is written, as is slow."""
+    """`DroneCompensator.correct`: wish [N, 4] comes as the policy's action and is written, as are slow and
+    lasting."""
     c = _constants_of(c)
-    correction = np.empty(3)
+    correction, virtual = np.empty(3), np.empty(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         d, up = s.d[c.velocity :], s.believed_context[2::3]
-        thrust = ((1.0 + c.thrust_range * wish[n, 0]) - _dot(d, up) / GRAVITY) / (1.0 + s.effectiveness[0])
-        wish[n, 0] = (thrust - 1.0) / c.thrust_range
+        _without_what_lasts(s, up, virtual)
+        thrust = (1.0 + c.thrust_range * wish[n, 0]) * _dot(up, virtual) - _dot(d, up) / GRAVITY
+        wish[n, 0] = (thrust / (1.0 + s.effectiveness[0]) - 1.0) / c.thrust_range
         _against(c, s.d, correction)
         add(correction, wish[n, 1:])
         if c.prioritise:
             heeded = max(_reserve(c, d, up, s.effectiveness[0]), c.room)
             _prioritise(c, wish[n], s.believed_rates[c.turn :], correction, heeded)
-        share = min(1.0, dt[n] / c.lead_filter)
+        share, lasts = min(1.0, dt[n] / c.lead_filter), min(1.0, dt[n] / c.lasting_s)
+        bounded = min(1.0, c.lasting_limit / max(np.sqrt(_dot(d, d)), 1e-9))
         for i in range(3):
-            s.slow[i] += share * (s.d[c.velocity + i] - s.slow[i])
+            s.slow[i] += share * (d[i] - s.slow[i])
+            s.lasting[i] += lasts * (bounded * d[i] - s.lasting[i])
+
+
+@helper
+def _stiffen(c, d, lasting, spare, shown):  # type: ignore[no-untyped-def]
+    """Show errors larger by what of d [3 or more] does not last, for the share `spare`."""
+    square = 0.0
+    for i in range(3):
+        square += (d[i] - lasting[i]) ** 2
+    factor = 1.0 + c.stiffer * spare * min(np.sqrt(square) / c.stiffened_at, 1.0)
+    for i in range(c.velocity_error.shape[0]):
+        shown[c.error[i]] *= factor
+        shown[c.velocity_error[i]] *= factor
+
+
+@helper
+def _without_what_lasts(s, up, virtual):  # type: ignore[no-untyped-def]
+    """virtual [3]: the body z that the policy is to see in place of up [3]."""
+    for i in range(3):
+        virtual[i] = max(s.thrust[0], _THRUST_ALONG_Z) * up[i] + s.lasting[i]
+    length = max(np.sqrt(_dot(virtual, virtual)), 1e-9)
+    for i in range(3):
+        virtual[i] /= length
+
+
+@helper
+def _turn(attitude, up, virtual, shown):  # type: ignore[no-untyped-def]
+    """Turn the attitude that shown [O] holds the shortest way which takes the direction up [3] to virtual [3]."""
+    cosine = _dot(up, virtual)
+    x, y, z = (
+        up[1] * virtual[2] - up[2] * virtual[1],
+        up[2] * virtual[0] - up[0] * virtual[2],
+        up[0] * virtual[1] - up[1] * virtual[0],
+    )
+    for j in range(3):
+        a, b, c = shown[attitude[j]], shown[attitude[3 + j]], shown[attitude[6 + j]]
+        along = (x * a + y * b + z * c) / (1.0 + cosine)
+        shown[attitude[j]] = cosine * a + y * c - z * b + along * x
+        shown[attitude[3 + j]] = cosine * b + z * a - x * c + along * y
+        shown[attitude[6 + j]] = cosine * c + x * b - y * a + along * z
 
 
 @helper
@@ -342,6 +441,7 @@ def learn_rows(c, f, context, learns, observation, saturated, dt, undone, parts,
         s = _recall(rows[n], parts)
         if learns[n]:
             s.effectiveness[0] = _learn_effectiveness(c, f[n], context[n], dt[n], s.effectiveness[0], s.filters, s.d)
+        s.thrust[0] = thrust_acceleration(f[n], context[n], c.velocity)
         for i in range(3):
             error[i] = observation[n, c.error[i]] + s.travel[c.tracked[i]]
         _integrate(c, error, saturated[n], dt[n], undone[n], s.integral)

@@ -163,7 +163,7 @@ def test_a_car_whose_commands_are_late_is_shown_on_its_road_where_it_will_be():
     then, now = (np.asarray(rows, dtype=float) for rows in (seen[-4], seen[-1]))
     rates = np.array([rows[:, 3:6] for rows in seen[-4:]], dtype=float)
     travel = DT * (0.5 * (rates[0] + rates[3]) + rates[1] + rates[2])
-    state = initial(32) | {"delay": np.full(32, 3), "believed_rates": now[:, 3:6], "believed_travel": travel}
+    state = initial(32) | {"ahead": np.full(32, 3), "believed_rates": now[:, 3:6], "believed_travel": travel}
     shown = then.copy()
     see_rows(COMPENSATOR.constants, NOMINAL.demand, state.parts(Memory), state.rows, shown)
     unseen = "previous_action", "curvature_3.4m", "reference_speed_3.4m"

@@ -137,6 +137,65 @@ def test_what_only_leaning_can_answer_moves_the_reference_and_the_rest_does_not(
         assert (np.abs(shown - LEVEL) > 0.01).any() == moves
 
 
+def test_the_policy_does_not_see_the_lean_that_holds_what_lasts():
+    lasting, thrust = np.array([2.0, -1.0, 0.5]), 11.0
+    observation = LEVEL.copy()
+    observation[:, NOMINAL.reader.context_index] = tilted(0.3)
+    state = initial(np.zeros(6), tilted(0.3)) | {"lasting": lasting[None], "thrust": np.array([thrust])}
+    shown = see(state, observation)
+    attitude = shown[0, NOMINAL.reader.context_index].reshape(3, 3)
+    np.testing.assert_allclose(attitude @ attitude.T, np.eye(3), atol=1e-12)
+    expected = thrust * tilted(0.3)[0, 2::3] + lasting
+    np.testing.assert_allclose(attitude[:, 2], expected / np.linalg.norm(expected), atol=1e-12)
+    # The shortest way: nothing turns about the axis between the two.
+    axis = np.cross(tilted(0.3)[0, 2::3], expected)
+    np.testing.assert_allclose(attitude.T @ axis, tilted(0.3).reshape(3, 3).T @ axis, atol=1e-12)
+
+
+def test_thrust_gives_along_body_z_what_the_policy_asks_for_along_the_body_z_that_it_is_shown():
+    d, thrust = np.array([3.0, 0.0, 0.0, 0.0, 0.0, 0.0]), 11.0
+    state = initial(d, tilted(-0.3)) | {"lasting": d[None, :3], "thrust": np.array([thrust])}
+    action = COMPENSATOR.correct(state, np.array([[0.1, 0.0, 0.0, 0.0]]), NOW)[0][0]
+    up = tilted(-0.3)[0, 2::3]
+    shown = thrust * up + d[:3]
+    given, asked = (GRAVITY * (1 + VEHICLE.thrust_range * a) for a in (action[0], 0.1))
+    assert given + d[:3] @ up == pytest.approx(asked * up @ shown / np.linalg.norm(shown))
+
+
+def test_what_lasts_is_the_slow_part_of_a_disturbance_within_its_limit():
+    state = initial([20.0, 0.0, 0.0, 0.0, 0.0, 0.0], tilted(0.0))
+    for _ in range(50):
+        _, state = COMPENSATOR.correct(state, np.zeros((1, 4)), NOW)
+    expected = COMPENSATOR.lasting_limit * (1.0 - (1.0 - 0.02 / COMPENSATOR.lasting_s) ** 50)
+    np.testing.assert_allclose(state["lasting"], [[expected, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    "stiffness, d, changes, factor",
+    [
+        (10.0, 2.0, {}, 2.0),
+        (32.0, 2.0, {}, 1.25),
+        (32.0, 0.5, {}, 1.125),
+        (50.0, 2.0, {}, 1.0),
+        (0.0, 2.0, {}, 1.0),
+        (10.0, 2.0, {"delay": np.ones(1)}, 1.0),
+        (10.0, 2.0, {"lasting": np.array([[0.0, 2.0, 0.0]])}, 1.0),
+    ],
+)
+def test_a_soft_policy_is_made_stiffer_while_a_disturbance_changes(stiffness, d, changes, factor):
+    nominal = Run.reference().nominal
+    nominal.stiffness = stiffness
+    compensator = DroneCompensator.of(nominal)
+    names = list(nominal.observation_names)
+    errors = [names.index(name) for name in ("position_error_x", "velocity_error_x")]
+    observation = LEVEL.copy()
+    observation[:, errors] = 0.3, -0.2
+    state = initial([0.0, d, 0.0, 0.0, 0.0, 0.0], tilted(0.0), compensator) | changes
+    plain = see(state, observation, dataclasses.replace(compensator, stiffness=0.0))
+    shown = see(state, observation, compensator)
+    np.testing.assert_allclose(shown[0, errors], factor * plain[0, errors])
+
+
 def test_other_vehicles_are_refused_and_auto_takes_the_observer_there(nominal):
     with pytest.raises(ValueError, match="adapter 'drone' is for quadrotors"):
         make_adapter("drone", nominal)

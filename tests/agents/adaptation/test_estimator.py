@@ -146,11 +146,13 @@ def test_a_stale_sample_is_predicted_and_teaches_nothing(nominal):
     np.testing.assert_allclose(state["travel"], travelled, atol=1e-4)
 
 
-@pytest.mark.parametrize("late", [0, 1, 3])
-def test_it_tells_how_late_commands_arrive_and_where_the_vehicle_will_be(nominal, late):
+@pytest.mark.parametrize("late, accustomed", [(0, 0), (1, 0), (3, 0), (3, 1), (1, 2)])
+def test_it_tells_how_late_commands_arrive_and_where_the_vehicle_will_be(nominal, late, accustomed):
+    nominal.accustomed_delay = accustomed
     adapter = Observer(nominal)
     flown = list(fly(adapter.estimator, constant(0.5, 0.0), steps=150, noise=0.002, n=8, late=late))
     assert {int(k) for state, _ in flown[100:] for k in state["delay"]} == {late}
+    late = max(late - accustomed, 0)
     (state, _), (_, ahead) = flown[120], flown[120 + late]
     _, believed = adapter.see(adapter.initial_state(8) | state, np.zeros((8, 8)))
     np.testing.assert_allclose(believed["believed_rates"], ahead, atol=0.02)

@@ -31,11 +31,11 @@ def test_a_state_rolled_forward_is_shown_as_it_will_be_measured():
     rng = np.random.default_rng(0)
     reference = [np.polynomial.Polynomial([rng.normal(), *rng.normal(size=4)]) for _ in range(3)]
     position, velocity, acceleration = rng.normal(size=(3, 3))
-    delay, later = 3, 3 * DT
+    ahead, later = 3, 3 * DT
     now = observe(reference, 0.0, position, velocity)
     moved = velocity * later + 0.5 * acceleration * later**2
     expected = observe(reference, later, position + moved, velocity + acceleration * later)
-    state = DisturbanceObserver(NOMINAL).initial_state(1) | {"delay": np.array([delay])}
+    state = DisturbanceObserver(NOMINAL).initial_state(1) | {"ahead": np.array([ahead])}
     state["believed_rates"][0, :3] = velocity + acceleration * later
     state["believed_travel"][0, :3] = moved
     show_rows(pack(Channels.of(NOMINAL, 4)), state.parts(Belief), state.rows, now)
