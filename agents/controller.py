@@ -120,8 +120,7 @@ class Loop:
         proposed, after = self.adapter.correct(s.adapter, s.observation, own, s.dt)
         s.own_action, s.wish, s.adapter = self.guard.admit_action(own, proposed, s.sent, s.adapter, after, s.steps)
         s.sent, s.activity = bound_action(s.wish, s.sent, s.activity)
-        s.steps += 1
-        s.acted[:] = True
+        _count(s.steps, s.acted)
         return s.sent
 
     def learn(
@@ -140,15 +139,15 @@ class Loop:
             truncated: [N] bool; a truncated transition is a transition like any other.
         """
         s = self.state
-        following, fresh = self.guard.repair(self._rows(next_observation), s.observation, self._sampled, s.steps)
-        usable = fresh & np.logical_not(terminated)
+        following, usable = self.guard.repair(self._rows(next_observation), s.observation, self._sampled, s.steps)
+        usable[np.asarray(terminated, dtype=bool)] = False
         permitted = self.guard.permit(s.wish, s.activity, s.steps)
         transition = Transition(s.observation, s.sent, permitted[0], following, usable, s.dt, *permitted[1:])
         learned = self.guard.admit_state(s.adapter, self.adapter.learn(s.adapter, transition), s.steps)
         if np.count_nonzero(s.acted) < len(s.acted):
             learned = learned.where(s.acted, s.adapter)
         s.adapter, s.worse = self.guard.review(self.adapter, learned, s.worse, s.steps)
-        s.acted[:] = False
+        s.acted.fill(False)
 
     def estimate(self) -> np.ndarray:
         """The adapter's present belief, [N, E]; `adapter.estimate_names` names the columns."""
@@ -266,6 +265,14 @@ class Controller(Loop):
 
     def _fresh(self, n: int) -> ControllerState:
         return replace(super()._fresh(n), hidden=self.policy.initial_state(n))
+
+
+@kernel
+def _count(steps, acted):  # type: ignore[no-untyped-def]
+    """One step more of every vehicle, whose transition is open."""
+    for n in range(steps.shape[0]):
+        steps[n] += 1
+        acted[n] = True
 
 
 @kernel

@@ -60,6 +60,8 @@ COMPENSATOR: Mapping[str, dict[str, Any]] = {
     "no thrust effectiveness": {"effectiveness_s": inf},
     "all of the way back asked for": {"return_limit": inf},
     "no lead": {"lead": 0.0},
+    "the lean that holds what lasts is seen": {"lasting_limit": 0.0},
+    "not made stiffer": {"stiffened_at": inf},
     "no integral": {"integral_gain": 0.0},
     "no mixer": {"prioritise": False},
     "no regard to the reserve of thrust": {"reserve": (-1.0, 0.0)},

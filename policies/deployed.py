@@ -58,7 +58,7 @@ class DeployedPolicy(StoredPolicy):
         Returns the action [B, A] in [-1, 1] and the new state [B, H]; the arguments are left as they are.
         Raises ValueError on a wrong shape.
         """
-        observation, elapsed = np.array(obs, np.float32, order="C"), np.array(dt, np.float64)
+        observation, elapsed = np.array(obs, np.float32, order="C"), np.asarray(dt, np.float64)
         state = np.array(h, np.float32, order="C")
         rows = len(elapsed) if elapsed.ndim == 1 else -1
         if observation.shape != (rows, self.input_size) or state.shape != (rows, self.state_size):

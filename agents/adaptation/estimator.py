@@ -37,8 +37,8 @@ import numpy as np
 from ...policies.kernels.arithmetic import add, copy, fill
 from . import shadow
 from .adapter import Transition
-from .compiled import helper, kernel
-from .nominal import NominalModel, arrange, forward, network_of, read, room, take_in
+from .compiled import helper, inlined, kernel
+from .nominal import NominalModel, arrange, forward, network_of, read, rooms, take_in
 from .packed import integer, pack, real, reals
 from .state import State, part
 from .thrust import lost_thrust
@@ -240,7 +240,7 @@ class Memory(NamedTuple):
     believed_travel: np.ndarray
 
 
-@helper
+@inlined
 def recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     return Memory(
@@ -323,7 +323,7 @@ def predict_rows(network, c, observation, parts, rows):  # type: ignore[no-untyp
     late commands. Before the first transition it is
     where `observation` [N, O] shows it."""
     network, c = network_of(network), _constants_of(c)
-    z, first, second, f = room(network), room(network), room(network), room(network)
+    z, first, second, f = rooms(network, 1)
     before, acceleration = np.empty(network.rates), np.empty(network.rates)
     for n in range(rows.shape[0]):
         s = recall(rows[n], parts, network.held.shape[0], network.rates)
@@ -336,13 +336,25 @@ def predict_rows(network, c, observation, parts, rows):  # type: ignore[no-untyp
         delay = int(s.delay[0])
         s.ahead[0] = max(delay - c.accustomed, 0) if c.predicts else 0
         for lag in range(delay - 1, delay - 1 - int(s.ahead[0]), -1):
-            arrange(network, rates, context, s.commands, lag, z)
+            arrange(network, rates, context, s.commands, lag, z[0])
             forward(network, z, first, second, f)
-            lost_thrust(s.effectiveness[0], f, context, c.velocity, acceleration)
-            add(f[: network.rates], acceleration)
+            lost_thrust(s.effectiveness[0], f[0], context, c.velocity, acceleration)
+            add(f[0, : network.rates], acceleration)
             add(s.d, acceleration)
             copy(rates, before)
             _roll(before, acceleration, c.dt, c.turning, rates, context, travel)
+
+
+@helper
+def filtered(filters, rates, first):  # type: ignore[no-untyped-def]
+    """rates [K], those from `first` on, as the members [M, 6, R] know them, weighted."""
+    for i in range(rates.shape[0]):
+        total, rates[i] = 0.0, 0.0
+        for m in range(filters.shape[0]):
+            weight = np.exp(filters[m, LOG_WEIGHT, first + i])
+            total += weight
+            rates[i] += weight * filters[m, X, first + i]
+        rates[i] /= total
 
 
 @helper
@@ -433,11 +445,12 @@ def learn_rows(  # type: ignore[no-untyped-def]
 @helper
 def _accelerations_by_delay(network, rates, context, commands, f):  # type: ignore[no-untyped-def]
     """Nominal accelerations f [L, R] under the commands of 0 to L - 1 periods ago."""
-    z, first, second, y = room(network), room(network), room(network), room(network)
+    z, first, second, y = rooms(network, f.shape[0])
     for k in range(f.shape[0]):
-        arrange(network, rates, context, commands, k, z)
-        forward(network, z, first, second, y)
-        copy(y[: f.shape[1]], f[k])
+        arrange(network, rates, context, commands, k, z[k])
+    forward(network, z, first, second, y)
+    for k in range(f.shape[0]):
+        copy(y[k, : f.shape[1]], f[k])
 
 
 @helper

@@ -12,7 +12,16 @@ import numpy as np
 import safetensors.numpy
 
 from ...envs.signals import SignalReader, Signals
-from ...policies.kernels.arithmetic import INPUT_TILE, copy, linear, pack_linear, tanh_all
+from ...policies.kernels.arithmetic import (
+    INPUT_TILE,
+    copy,
+    fill,
+    linear_rows,
+    pack_linear,
+    packed_size,
+    padded,
+    tanh_all,
+)
 from ..files import write_atomically
 from .compiled import helper, kernel
 from .demand import Demand
@@ -224,13 +233,11 @@ def _validated(tensors: Mapping[str, np.ndarray], inputs: int, rates: int, error
 class Network(NamedTuple):
     """The network as kernels read it, scales folded into its weights, in linear maps of `pack_linear`.
 
-    weights: [H, I], [H, H] and [R, H + I], the last one of the second layer and the inputs. What a command that stays does:
-    held [A, H] to the first layer; from there on slopes, [H, H] and [R, H + A], the last one of the second layer and which
-    command it is. rate_matrix [O, R] and context_index [C] read observations; history is K.
+    weights: [H, I], [H, H] and [R, H + I], the last one of the second layer and the inputs; held [A, H], what a command that
+    stays does to the first layer. rate_matrix [O, R] and context_index [C] read observations; history is K.
     """
 
     weights: np.ndarray
-    slopes: np.ndarray
     held: np.ndarray
     rate_matrix: np.ndarray
     context_index: np.ndarray
@@ -244,15 +251,11 @@ def _network(t: Mapping[str, np.ndarray], history: int, reader: SignalReader) ->
     """The network of the tensors of a `NominalModel`."""
     w1, w2, w3 = (t["w1"] / t["in_scale"][:, None]).T, t["w2"].T, (t["w3"] * t["out_scale"]).T
     skip = (t["skip"] / t["in_scale"][:, None] * t["out_scale"]).T
-    held, skip_held = (
-        w[:, -history * reader.actions :].reshape(len(w), history, reader.actions).sum(1) for w in (w1, skip)
-    )
+    held = w1[:, -history * reader.actions :].reshape(len(w1), history, reader.actions).sum(1)
     b3 = t["b3"] * t["out_scale"] + t["out_mean"]
     maps = (w1, t["b1"]), (w2, t["b2"]), (np.hstack([w3, skip]), b3)
-    slopes = (w2, np.zeros_like(t["b2"])), (np.hstack([w3, skip_held]), np.zeros_like(b3))
     return Network(
         weights=np.concatenate([pack_linear(*each) for each in maps]),
-        slopes=np.concatenate([pack_linear(*each) for each in slopes]),
         held=np.ascontiguousarray(held.T),
         rate_matrix=reader.rate_matrix,
         context_index=reader.context_index,
@@ -275,17 +278,16 @@ class Response(NamedTuple):
 @helper
 def network_of(packed):  # type: ignore[no-untyped-def]
     """The `Network` that was packed."""
-    hidden, rates = integer(packed, 6), integer(packed, 7)
+    hidden, rates = integer(packed, 5), integer(packed, 6)
     return Network(
         weights=reals(packed, 0),
-        slopes=reals(packed, 1),
-        held=reals(packed, 2).reshape(-1, hidden),
-        rate_matrix=reals(packed, 3).reshape(-1, rates),
-        context_index=integers(packed, 4),
-        inputs=integer(packed, 5),
+        held=reals(packed, 1).reshape(-1, hidden),
+        rate_matrix=reals(packed, 2).reshape(-1, rates),
+        context_index=integers(packed, 3),
+        inputs=integer(packed, 4),
         hidden=hidden,
         rates=rates,
-        history=integer(packed, 8),
+        history=integer(packed, 7),
     )
 
 
@@ -357,61 +359,68 @@ def arrange(network, rates, context, commands, delay, z):  # type: ignore[no-unt
 
 
 @helper
-def room(network):  # type: ignore[no-untyped-def]
-    """A buffer for the inputs or for any layer of the network, with their padding."""
-    return np.empty(network.hidden + network.inputs + INPUT_TILE)
+def rooms(network, count):  # type: ignore[no-untyped-def]
+    """What `forward` reads and writes of `count` inputs: z, first, second and f, [count, .] with their padding."""
+    room = np.empty((4, count, padded(network.hidden + network.inputs, INPUT_TILE)))
+    return room[0], room[1], room[2], room[3]
 
 
 @helper
 def forward(network, z, first, second, f):  # type: ignore[no-untyped-def]
-    """Accelerations f[:R] for inputs z[:I]; leaves the layers in first[:H] and second[:H]. All are a `room`."""
+    """Accelerations f[:, :R] for inputs z[:, :I]; leaves the layers in first[:, :H] and second[:, :H]. All are of `rooms`."""
     inputs, hidden = network.inputs, network.hidden
-    at = linear(network.weights, 0, z, inputs, first, hidden)
-    tanh_all(first[:hidden])
-    at = linear(network.weights, at, first, hidden, second, hidden)
-    tanh_all(second[:hidden])
-    copy(z[:inputs], second[hidden:])
-    linear(network.weights, at, second, hidden + inputs, f, network.rates)
+    at = linear_rows(network.weights, 0, z, inputs, first, hidden, True)
+    for k in range(z.shape[0]):
+        tanh_all(first[k, :hidden])
+    at = linear_rows(network.weights, at, first, hidden, second, hidden, True)
+    for k in range(z.shape[0]):
+        tanh_all(second[k, :hidden])
+        copy(z[k, :inputs], second[k, hidden:])
+    linear_rows(network.weights, at, second, hidden + inputs, f, network.rates, True)
 
 
 @helper
-def differentiate(network, first, second, change, work, gain):  # type: ignore[no-untyped-def]
-    """`NominalModel.input_gain` of one vehicle, gain [R, A], where `forward` has left its layers; change and work are a `room`."""
-    hidden, actions = network.hidden, gain.shape[1]
+def differentiate(network, first, second, gain):  # type: ignore[no-untyped-def]
+    """`NominalModel.input_gain` of one vehicle, gain [R, A], where `forward` has left its layers, first[:H] and second[:H]."""
+    inputs, hidden, actions = network.inputs, network.hidden, gain.shape[1]
+    change, work, _, _ = rooms(network, actions)
     for a in range(actions):
         for j in range(hidden):
-            change[j] = network.held[a, j] * (1.0 - first[j] * first[j])
-        at = linear(network.slopes, 0, change, hidden, work, hidden)
+            change[a, j] = network.held[a, j] * (1.0 - first[j] * first[j])
+    at = linear_rows(network.weights, packed_size(inputs, hidden), change, hidden, work, hidden, False)
+    for a in range(actions):
         for j in range(hidden):
-            work[j] *= 1.0 - second[j] * second[j]
-        for b in range(actions):
-            work[hidden + b] = 1.0 if b == a else 0.0
-        linear(network.slopes, at, work, hidden + actions, change, network.rates)
-        for r in range(network.rates):
-            gain[r, a] = change[r]
+            work[a, j] *= 1.0 - second[j] * second[j]
+        fill(work[a, hidden : hidden + inputs], 0.0)
+        for lag in range(network.history):
+            work[a, hidden + inputs - (network.history - lag) * actions + a] = 1.0
+    linear_rows(network.weights, at, work, hidden + inputs, change, network.rates, False)
+    for r in range(network.rates):
+        for a in range(actions):
+            gain[r, a] = change[a, r]
 
 
 @kernel
 def _accelerations(network, inputs):  # type: ignore[no-untyped-def]
     network = network_of(network)
-    z, first, second, f = room(network), room(network), room(network), room(network)
+    z, first, second, f = rooms(network, 1)
     out = np.empty((inputs.shape[0], network.rates))
     for n in range(inputs.shape[0]):
-        copy(inputs[n], z)
+        copy(inputs[n], z[0])
         forward(network, z, first, second, f)
-        copy(f[: network.rates], out[n])
+        copy(f[0, : network.rates], out[n])
     return out
 
 
 @kernel
 def _input_gain(network, inputs):  # type: ignore[no-untyped-def]
     network = network_of(network)
-    z, first, second, f = room(network), room(network), room(network), room(network)
+    z, first, second, f = rooms(network, 1)
     out = np.empty((inputs.shape[0], network.rates, network.held.shape[0]))
     for n in range(inputs.shape[0]):
-        copy(inputs[n], z)
+        copy(inputs[n], z[0])
         forward(network, z, first, second, f)
-        differentiate(network, first, second, z, f, out[n])
+        differentiate(network, first[0], second[0], out[n])
     return out
 
 

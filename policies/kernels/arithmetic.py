@@ -122,15 +122,18 @@ def padded(size, tile):
 
 
 @helper
-def linear(weights, at, x, inputs, y, outputs):
+def linear(weights, at, x, inputs, y, outputs, biased=True):
     """y[:outputs] = W x[:inputs] + bias, with the map that `pack_linear` put at `at` of the weights. Returns where it ends.
 
-    x and y are written up to their padding.
+    x and y are written up to their padding. Without its bias where not `biased`, as in derivatives.
     """
     width, height = padded(inputs, INPUT_TILE), padded(outputs, OUTPUT_TILE)
     zero = weights.dtype.type(0)
     fill(x[inputs:width], 0)
-    copy(weights[at : at + height], y)
+    if biased:
+        copy(weights[at : at + height], y)
+    else:
+        fill(y[:height], 0)
     w = weights[at + height : at + height + height * width].reshape(height, width)
     for k in range(0, height, OUTPUT_TILE):
         # four outputs at once, so that each input is loaded once
@@ -146,7 +149,47 @@ def linear(weights, at, x, inputs, y, outputs):
         y[k + 1] += b
         y[k + 2] += c
         y[k + 3] += d
-    return at + height + height * width
+    return at + packed_size(inputs, outputs)
+
+
+@helper
+def linear_rows(weights, at, x, inputs, y, outputs, biased):
+    """`linear` of every row of x [B, .] into that of y [B, .]; of four rows at once, so that each weight is loaded once."""
+    width, height, whole = padded(inputs, INPUT_TILE), padded(outputs, OUTPUT_TILE), x.shape[0] // 4 * 4
+    zero = weights.dtype.type(0)
+    share = zero + biased
+    w = weights[at + height : at + height + height * width].reshape(height, width)
+    for n in range(0, whole, 4):
+        four = x[n : n + 4]
+        for row in range(4):
+            fill(four[row, inputs:width], 0)
+        for k in range(0, height, 2):
+            rows = w[k : k + 2]
+            a = b = c = d = e = f = g = h = zero
+            for i in range(width):
+                u, v = rows[0, i], rows[1, i]
+                a += four[0, i] * u
+                b += four[0, i] * v
+                c += four[1, i] * u
+                d += four[1, i] * v
+                e += four[2, i] * u
+                f += four[2, i] * v
+                g += four[3, i] * u
+                h += four[3, i] * v
+            first, second = share * weights[at + k], share * weights[at + k + 1]
+            y[n, k], y[n, k + 1] = first + a, second + b
+            y[n + 1, k], y[n + 1, k + 1] = first + c, second + d
+            y[n + 2, k], y[n + 2, k + 1] = first + e, second + f
+            y[n + 3, k], y[n + 3, k + 1] = first + g, second + h
+    for n in range(whole, x.shape[0]):
+        linear(weights, at, x[n], inputs, y[n], outputs, biased)
+    return at + packed_size(inputs, outputs)
+
+
+@helper
+def packed_size(inputs, outputs):
+    """Length of what `pack_linear` makes of a map."""
+    return padded(outputs, OUTPUT_TILE) * (1 + padded(inputs, INPUT_TILE))
 
 
 def pack_linear(weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[Any]:

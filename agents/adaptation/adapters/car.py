@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from ..adapter import Transition
@@ -10,6 +12,7 @@ from ..compensators.car import CarCompensator
 from ..compiled import kernel
 from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows
 from ..nominal import NominalModel
+from ..packed import pack, reals
 from ..state import State
 from .model_based import ModelBased
 
@@ -54,13 +57,18 @@ class Car(ModelBased):
             "delay",
         )
 
+    @cached_property
+    def known(self) -> np.ndarray:
+        """All that its kernels read of the vehicle, packed."""
+        own = self.compensator.constants, self.nominal.demand
+        return pack((self.nominal.network, self.estimator.constants, *own))
+
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         after, shown = state.copy(), observation.astype(np.float64)
-        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.nominal.demand
-        _see(*known, after.parts(Memory), after.parts(car.Memory), after.rows, shown)
+        _see(self.known, after.parts(Memory), after.parts(car.Memory), after.rows, shown)
         return shown, after
 
     def correct(
@@ -70,9 +78,8 @@ class Car(ModelBased):
 
     def learn(self, state: State, transition: Transition) -> State:
         after = state.copy()
-        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
         parts = after.parts(Memory), after.parts(car.Memory)
-        _learn(*known, *self._sample(transition), *parts, state.rows, after.rows)
+        _learn(self.known, self.touched, *self._sample(transition), *parts, state.rows, after.rows)
         return after
 
     def limit(self, state: State, action: np.ndarray) -> np.ndarray:
@@ -84,24 +91,26 @@ class Car(ModelBased):
 
 
 @kernel
-def _see(network, estimator, compensator, demand, known, own, rows, shown):  # type: ignore[no-untyped-def]
+def _see(known, estimated, own, rows, shown):  # type: ignore[no-untyped-def]
     """`Car.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
+    compensator = reals(known, 2)
     car.unbias(compensator, own, rows, shown)
-    predict_rows(network, estimator, shown, known, rows)
-    car.see_rows(compensator, demand, own, rows, shown)
+    predict_rows(reals(known, 0), reals(known, 1), shown, estimated, rows)
+    car.see_rows(compensator, reals(known, 3), own, rows, shown)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone,
-    leak, dead_zone, known, own, before, rows,
+    known, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, estimated,
+    own, before, rows,
 ):  # fmt: skip
     """`Car.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
+    network, compensator = reals(known, 0), reals(known, 2)
     seen, then = observation.copy(), following.copy()
     car.unbias(compensator, own, before, seen)
     car.unbias(compensator, own, before, then)
     shape = len(rows), touched.shape[1]
     expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(len(rows), dtype=np.bool_)
     sample = seen, then, action, saturated, fresh, excited, dt, leak, dead_zone
-    learn_rows(network, estimator, touched, *sample, known, rows, expected, explained, learns)
+    learn_rows(network, reals(known, 1), touched, *sample, estimated, rows, expected, explained, learns)
     car.learn_rows(network, compensator, before, learns, seen, then, saturated, fresh, dt, undone, own, rows)

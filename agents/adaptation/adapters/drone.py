@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from ....policies.kernels.arithmetic import copy
@@ -11,6 +13,7 @@ from ..compensators.drone import DroneCompensator
 from ..compiled import kernel
 from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows, recall
 from ..nominal import NominalModel
+from ..packed import pack, reals
 from ..presentation import Belief, show_rows
 from ..state import State
 from .model_based import ModelBased
@@ -42,15 +45,18 @@ class Drone(ModelBased):
             "delay",
         )
 
+    @cached_property
+    def known(self) -> np.ndarray:
+        """All that its kernels read of the vehicle, packed."""
+        own = self.compensator.constants, self.nominal.demand, self.nominal.policy_response
+        return pack((self.nominal.network, self.estimator.constants, self.channels, *own))
+
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         after, shown = state.copy(), observation.astype(np.float64)
-        known = self.nominal.network, self.estimator.constants, self.channels
-        own = self.compensator.constants, self.nominal.demand, self.nominal.policy_response
-        parts = after.parts(Memory), after.parts(Belief), after.parts(drone.Memory)
-        _see(*known, *own, *parts, after.rows, shown)
+        _see(self.known, after.parts(Memory), after.parts(Belief), after.parts(drone.Memory), after.rows, shown)
         return shown, after
 
     def correct(
@@ -61,11 +67,10 @@ class Drone(ModelBased):
     def learn(self, state: State, transition: Transition) -> State:
         if not self.compiled:
             after, f, _, learns = self.estimator.learn(state, transition, self.touched)
-            return self.compensator.learn(after, f, state["context"], learns, transition)
+            return self.compensator.learn(after, state, f, learns, transition)
         after = state.copy()
-        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
         parts = after.parts(Memory), after.parts(drone.Memory)
-        _learn(*known, *self._sample(transition), *parts, state.rows, after.rows)
+        _learn(self.known, self.touched, *self._sample(transition), *parts, state.rows, after.rows)
         return after
 
     def estimate(self, state: State) -> np.ndarray:
@@ -74,26 +79,28 @@ class Drone(ModelBased):
 
 
 @kernel
-def _see(  # type: ignore[no-untyped-def]
-    network, estimator, channels, compensator, demand, policy, known, believed, own, rows, shown
-):
+def _see(known, estimated, believed, own, rows, shown):  # type: ignore[no-untyped-def]
     """`Drone.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
-    predict_rows(network, estimator, shown, known, rows)
-    show_rows(channels, believed, rows, shown)
-    drone.see_rows(compensator, demand, policy, own, rows, shown)
+    predict_rows(reals(known, 0), reals(known, 1), shown, estimated, rows)
+    show_rows(reals(known, 2), believed, rows, shown)
+    drone.see_rows(reals(known, 3), reals(known, 4), reals(known, 5), own, rows, shown)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone,
-    leak, dead_zone, known, own, before, rows,
+    known, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, estimated,
+    own, before, rows,
 ):  # fmt: skip
     """`Drone.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
     actions, rates = touched.shape
     expected, explained = np.empty((len(rows), rates)), np.empty((len(rows), rates))
-    learns, attitude = np.empty(len(rows), dtype=np.bool_), np.empty((len(rows), 9))
+    learns, measured = np.empty(len(rows), dtype=np.bool_), np.empty(len(rows), dtype=np.bool_)
+    attitude = np.empty((len(rows), 9))
     sample = observation, following, action, saturated, fresh, excited, dt, leak, dead_zone
-    learn_rows(network, estimator, touched, *sample, known, rows, expected, explained, learns)
+    learn_rows(reals(known, 0), reals(known, 1), touched, *sample, estimated, rows, expected, explained, learns)
     for n in range(len(rows)):
-        copy(recall(before[n], known, actions, rates).context, attitude[n])
-    drone.learn_rows(compensator, expected, attitude, learns, following, saturated, dt, undone, own, rows)
+        was = recall(before[n], estimated, actions, rates)
+        copy(was.context, attitude[n])
+        measured[n] = fresh[n] and was.stale[0] == 0.0
+    told = expected, attitude, learns, measured, observation, following
+    drone.learn_rows(reals(known, 3), *told, saturated, dt, undone, own, rows)

@@ -12,7 +12,7 @@ from ..adapter import Adapter, Transition
 from ..compensators.generic import GenericCompensator
 from ..compiled import helper, kernel
 from ..estimator import INNOVATION_ERROR, INNOVATION_RATE
-from ..nominal import NominalModel, arrange, forward, network_of, read, room, take_in
+from ..nominal import NominalModel, arrange, forward, network_of, read, rooms, take_in
 from ..state import State, part
 
 _SPREAD_RATE = 0.02
@@ -174,22 +174,22 @@ def _learn(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """`L1.learn`; the states `rows` [N, S] are written. |d| is projected onto limit [R]; model_sd [R] is what f leaves."""
     network, count = network_of(network), limit.shape[0]
-    z, first, second, f = room(network), room(network), room(network), room(network)
+    z, first, second, f = rooms(network, 1)
     before, after, expected = np.empty(count), np.empty(count), np.empty(count)
     context = np.empty(network.context_index.shape[0])
     for n in range(rows.shape[0]):
         s, h = _recall(rows[n], parts, action.shape[1]), dt[n]
         take_in(action[n], s.commands)
         read(network, observation[n], before, context)
-        arrange(network, before, context, s.commands, 0, z)
+        arrange(network, before, context, s.commands, 0, z[0])
         forward(network, z, first, second, f)
         read(network, following[n], after, context)
         # Until the command history is full the model's input is not what was flown.
         learns = fresh[n] and s.stale[0] == 0.0 and s.age[0] >= network.history
         if learns:
-            copy(f[:count], expected)
+            copy(f[0, :count], expected)
             add(s.kept_d, expected)
-            shadow.score(f, f, s.d, expected, before, after, h, s.spread, model_sd, s.loss)
+            shadow.score(f[0], f[0], s.d, expected, before, after, h, s.spread, model_sd, s.loss)
         # Under saturation the plant does not do as told, and what is missing is no disturbance.
         share = (1.0 - np.exp(-bandwidth * h)) * (0.1 if saturated[n].any() else 1.0)
         remains = np.exp(-decay * h)
@@ -197,7 +197,7 @@ def _learn(  # type: ignore[no-untyped-def]
         for i in range(count):
             moved, last = 0.0, s.adaptation[i]
             if learns:
-                s.predicted[i] += h * f[i] + drift * last - (1.0 - remains) * (s.predicted[i] - before[i])
+                s.predicted[i] += h * f[0, i] + drift * last - (1.0 - remains) * (s.predicted[i] - before[i])
                 s.adaptation[i] = -remains / drift * (s.predicted[i] - after[i])
                 change, off = s.adaptation[i] - last, s.adaptation[i] - s.d[i]
                 s.spread[i] += _SPREAD_RATE * (min(0.5 * change**2, limit[i] ** 2) - s.spread[i])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from ..adapter import Transition
@@ -10,6 +12,7 @@ from ..compensators.generic import GenericCompensator
 from ..compiled import kernel
 from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows
 from ..nominal import NominalModel
+from ..packed import pack, reals
 from ..presentation import Belief, show_rows
 from ..state import State
 from .model_based import ModelBased
@@ -36,15 +39,18 @@ class Observer(ModelBased):
         self.compensator = compensator or GenericCompensator(nominal)
         self.estimate_names = (*(f"disturbance/{rate}" for rate in nominal.signals.rates), "delay")
 
+    @cached_property
+    def known(self) -> np.ndarray:
+        """All that its kernels read of the vehicle, packed."""
+        own = self.compensator.constants, self.nominal.policy_response
+        return pack((self.nominal.network, self.estimator.constants, self.channels, *own))
+
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
     def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
         after, shown = state.copy(), observation.astype(np.float64)
-        known = self.nominal.network, self.estimator.constants, self.channels
-        own = self.compensator.constants, self.nominal.policy_response
-        parts = after.parts(Memory), after.parts(Belief), after.parts(generic.Memory)
-        _see(*known, *own, *parts, after.rows, shown)
+        _see(self.known, after.parts(Memory), after.parts(Belief), after.parts(generic.Memory), after.rows, shown)
         return shown, after
 
     def correct(
@@ -57,8 +63,8 @@ class Observer(ModelBased):
             after, *_ = self.estimator.learn(state, transition, self.touched)
             return self.compensator.integrate(after, transition)
         after = state.copy()
-        known = self.nominal.network, self.estimator.constants, self.compensator.constants, self.touched
-        _learn(*known, *self._sample(transition), after.parts(Memory), after.parts(generic.Memory), after.rows)
+        parts = after.parts(Memory), after.parts(generic.Memory)
+        _learn(self.known, self.touched, *self._sample(transition), *parts, after.rows)
         return after
 
     def estimate(self, state: State) -> np.ndarray:
@@ -66,23 +72,22 @@ class Observer(ModelBased):
 
 
 @kernel
-def _see(  # type: ignore[no-untyped-def]
-    network, estimator, channels, compensator, policy, known, believed, own, rows, shown
-):
+def _see(known, estimated, believed, own, rows, shown):  # type: ignore[no-untyped-def]
     """`Observer.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
-    predict_rows(network, estimator, shown, known, rows)
-    show_rows(channels, believed, rows, shown)
-    generic.see_rows(compensator, network, policy, own, rows, shown)
+    network = reals(known, 0)
+    predict_rows(network, reals(known, 1), shown, estimated, rows)
+    show_rows(reals(known, 2), believed, rows, shown)
+    generic.see_rows(reals(known, 3), network, reals(known, 4), own, rows, shown)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    network, estimator, compensator, touched, observation, following, action, saturated, fresh, excited, dt, undone,
-    leak, dead_zone, known, own, rows,
+    known, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, estimated,
+    own, rows,
 ):  # fmt: skip
     """`Observer.learn`; the states `rows` [N, S] are written."""
     shape = len(rows), touched.shape[1]
     expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(len(rows), dtype=np.bool_)
     sample = observation, following, action, saturated, fresh, excited, dt, leak, dead_zone
-    learn_rows(network, estimator, touched, *sample, known, rows, expected, explained, learns)
-    generic.integrate_rows(compensator, following, saturated, fresh, dt, undone, own, rows)
+    learn_rows(reals(known, 0), reals(known, 1), touched, *sample, estimated, rows, expected, explained, learns)
+    generic.integrate_rows(reals(known, 3), following, saturated, fresh, dt, undone, own, rows)

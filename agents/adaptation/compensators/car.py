@@ -12,12 +12,12 @@ import numpy as np
 from ....envs.driving.governor import DOWN_S, GOVERNED_SHARE, TRUSTED, approach, limiting_grip, safe_scale
 from ....envs.driving.plant import ACTUATORS
 from ....envs.driving.vehicle import GRAVITY, Car, load_car
-from ....policies.kernels.arithmetic import copy
+from ....policies.kernels.arithmetic import add, copy
 from ..cholesky import solve
-from ..compiled import helper, kernel
+from ..compiled import helper, inlined, kernel
 from ..demand import demand_of, lower
-from ..estimator import AUTOCOVARIANCE, LOG_WEIGHT, X
-from ..nominal import NominalModel, arrange, differentiate, forward, network_of, room
+from ..estimator import AUTOCOVARIANCE, filtered
+from ..nominal import NominalModel, arrange, differentiate, forward, network_of, rooms
 from ..packed import integers, pack, real, reals
 from ..state import State, part
 
@@ -208,12 +208,14 @@ class CarCompensator:
 
     def correct(self, state: State, action: np.ndarray) -> np.ndarray:
         """The compensated action [N, 2], not yet within the action's bounds."""
-        return self.limit_brakes(state, action + state["answer"][:, :2])
+        wish = action.astype(np.float64)
+        _correct(state.parts(Memory), state.rows, wish)
+        return wish
 
     def limit_brakes(self, state: State, action: np.ndarray) -> np.ndarray:
         """Actions [N, 2] that brake no more than the rear axle bears."""
-        limited = action.copy()
-        limited[:, _DRIVE] = np.maximum(action[:, _DRIVE], -state["brakes"])
+        limited = action.astype(np.float64)
+        _limit_brakes(state.parts(Memory), state.rows, limited)
         return limited
 
 
@@ -243,7 +245,7 @@ class Memory(NamedTuple):
     integral: np.ndarray
 
 
-@helper
+@inlined
 def _recall(row, parts):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     return Memory(
@@ -363,6 +365,21 @@ def see_rows(c, demand, parts, rows, shown):  # type: ignore[no-untyped-def]
         lower(demand, s.demand[0], shown[n])
 
 
+@kernel
+def _correct(parts, rows, wish):  # type: ignore[no-untyped-def]
+    """`CarCompensator.correct`: wish [N, 2] comes as the policy's action and is written."""
+    for n in range(rows.shape[0]):
+        add(_recall(rows[n], parts).answer[:2], wish[n])
+    _limit_brakes(parts, rows, wish)
+
+
+@kernel
+def _limit_brakes(parts, rows, wish):  # type: ignore[no-untyped-def]
+    """`CarCompensator.limit_brakes`: wish [N, 2] comes as the action and is written."""
+    for n in range(rows.shape[0]):
+        wish[n, _DRIVE] = max(wish[n, _DRIVE], -_recall(rows[n], parts).brakes[0])
+
+
 @helper
 def _move_on(c, rates, travel, ahead, shown):  # type: ignore[no-untyped-def]
     """Show [O] the car of `rates` [3] where it is after `travel` [3], which is so far `ahead`, m, of where the road is seen from."""
@@ -402,25 +419,26 @@ def learn_rows(  # type: ignore[no-untyped-def]
     states before it did, learns [N] says which tell of the grip, undone [N] is the share that integrals lose, and rows
     [N, S] are written."""
     network, c = network_of(network), _constants_of(c)
-    z, first, second, f = room(network), room(network), room(network), room(network)
+    z, first, second, f = rooms(network, 4)
     believed, change, gain, wanted = np.empty(3), np.empty(3), np.empty((3, 3)), np.empty(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
+        filtered(_recall(before[n], parts).filters, believed, 0)
+        arrange(network, believed, believed[:0], s.commands, int(s.delay[0]), z[0])
+        _arrange_around(network, s.rates, s.commands, z[1:])
+        forward(network, z, first, second, f)
         if learns[n]:
-            _mean(_recall(before[n], parts).filters, believed)
-            _mean(s.filters, change)
+            filtered(s.filters, change, 0)
             for i in range(3):
                 change[i] = (change[i] - believed[i]) / dt[n]
-            arrange(network, believed, believed[:0], s.commands, int(s.delay[0]), z)
-            forward(network, z, first, second, f)
-            _learn_grip(c, believed, change, f, s.noise, dt[n], s.grip, s.offset, s.spread)
+            _learn_grip(c, believed, change, f[0], s.noise, dt[n], s.grip, s.offset, s.spread)
             _learn_bias(c, observation[n], following[n], dt[n], s.bias)
         front = s.grip[0] + c.doubt * np.sqrt(s.spread[0, 0])
         rear = s.grip[1] + c.doubt * np.sqrt(s.spread[1, 0])
         wanted_speed = safe_scale(c.spare * front, c.spare * rear)
         s.demand[0] = approach(s.demand[0], wanted_speed, dt[n], DOWN_S, c.raised_s)
         s.brakes[0] = _brakes(c, rear, s.rates)
-        _gain(network, s.rates, s.commands, gain)
+        _gain(network, first[1], second[1], f[1:], gain)
         _answer(c, gain, s.d, wanted)
         left = (limiting_grip(front, rear) - c.no_grip) / (c.full_grip - c.no_grip)
         left = min(max(left, 0.0), 1.0)
@@ -432,19 +450,6 @@ def learn_rows(  # type: ignore[no-untyped-def]
         grown = c.integral_gain * dt[n] * error if fresh[n] and not saturated[n, 0] else 0.0
         integral = max(1.0 - undone[n], 0.0) * s.integral[0] + grown
         s.integral[0] = min(max(integral, -c.integral_limit), c.integral_limit)
-
-
-@helper
-def _mean(filters, rates):  # type: ignore[no-untyped-def]
-    """rates [3] that the estimator's filters [M, 6, 3] believe, weighted."""
-    for i in range(3):
-        total = 0.0
-        rates[i] = 0.0
-        for m in range(filters.shape[0]):
-            weight = np.exp(filters[m, LOG_WEIGHT, i])
-            total += weight
-            rates[i] += weight * filters[m, X, i]
-        rates[i] /= total
 
 
 @helper
@@ -503,22 +508,23 @@ def _learn_bias(c, observation, following, dt, bias):  # type: ignore[no-untyped
 
 
 @helper
-def _gain(network, rates, commands, gain):  # type: ignore[no-untyped-def]
-    """gain [3, 3]: of the accelerations by steering, by drive, both held, and by lateral velocity."""
-    z, first, second, f = room(network), room(network), room(network), room(network)
-    arrange(network, rates, rates[:0], commands, 0, z)
-    lateral = z[_LATERAL]
-    for side in (-1.0, 1.0):
-        z[_LATERAL] = lateral + side * _STEP
-        forward(network, z, first, second, f)
-        for i in range(3):
-            gain[i, 2] = side * f[i] / (2.0 * _STEP) + (gain[i, 2] if side > 0.0 else 0.0)
-    z[_LATERAL] = lateral
-    forward(network, z, first, second, f)
+def _arrange_around(network, rates, commands, z):  # type: ignore[no-untyped-def]
+    """Inputs z [3, .] at the rates [3], and at more and at less sideslip."""
+    for k in range(3):
+        arrange(network, rates, rates[:0], commands, 0, z[k])
+    z[1, _LATERAL] += _STEP
+    z[2, _LATERAL] -= _STEP
+
+
+@helper
+def _gain(network, first, second, f, gain):  # type: ignore[no-untyped-def]
+    """gain [3, 3]: of the accelerations by steering, by drive, both held, and by lateral velocity, from the accelerations
+    f [3, .] of `_arrange_around` and the layers that led to the first."""
     by_command = np.empty((3, 2))
-    differentiate(network, first, second, z, f, by_command)
+    differentiate(network, first, second, by_command)
     for i in range(3):
         copy(by_command[i], gain[i, :2])
+        gain[i, 2] = (f[1, i] - f[2, i]) / (2.0 * _STEP)
 
 
 @helper

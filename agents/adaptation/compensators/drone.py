@@ -12,9 +12,9 @@ from ....envs.drone.physics import INTERFACES
 from ....envs.drone.vehicle import GRAVITY, ROTORS, Vehicle, load_vehicle
 from ....policies.kernels.arithmetic import add
 from ..adapter import Transition
-from ..compiled import helper, kernel
+from ..compiled import helper, inlined, kernel
 from ..demand import demand_of, lower
-from ..estimator import D
+from ..estimator import D, filtered
 from ..nominal import NominalModel, ask, respond, response_of
 from ..packed import integer, integers, pack, real, reals
 from ..state import State, part
@@ -51,6 +51,11 @@ class DroneCompensator:
 
     but, as the lead, not while commands are late, nor near the limits.
 
+    A policy that is stiffer than s_0 makes much of noise, and is shown the share 1 - s_0 / s less of it. What of a sample's
+    velocity is noise the filters tell; of its tracking error e, with the velocity errors v and the share kappa of a new sample,
+
+        n = (1 - kappa) (e - (e_before - n_before + dt (v_before + v) / 2))
+
     Priority mixer: what four rotors cannot give together is cut off yaw first, then off thrust, and last off roll and pitch
     (Faessler, Falanga & Scaramuzza 2017, IEEE Robotics and Automation Letters 2(2)).
 
@@ -74,6 +79,7 @@ class DroneCompensator:
         lasting_limit: |l| at most, m/s²: who leans far has to see it.
         stiffness: s_0, 1/s².
         stiffened_at: c, m/s².
+        smoothing: kappa.
         lead: how far ahead of the estimate d_v is answered, s; not while commands are late.
         lead_filter: time constant of the estimate that the lead is taken against, s.
         reserve: thrust-to-weight ratios between which what comes and goes counts from not at all to in full.
@@ -96,6 +102,7 @@ class DroneCompensator:
     lasting_limit: float = 4.0
     stiffness: float = 40.0
     stiffened_at: float = 1.0
+    smoothing: float = 0.08
     lead: float = 0.15
     lead_filter: float = 0.1
     reserve: tuple[float, float] = (1.25, 1.55)
@@ -113,7 +120,8 @@ class DroneCompensator:
     def constants(self) -> np.ndarray:
         """`Constants`, packed."""
         v, reader, rates = self.vehicle, self.nominal.reader, list(self.nominal.signals.rates)
-        softness = self.stiffness / max(self.nominal.stiffness, 1e-9)
+        # A policy of which nothing is known is left as it is.
+        softness = self.stiffness / self.nominal.stiffness if self.nominal.stiffness > 0.0 else 1.0
         return pack(
             Constants(
                 tracked=reader.tracked_rate,
@@ -133,8 +141,10 @@ class DroneCompensator:
                 rate_authority=self.rate_authority,
                 lasting_s=self.lasting_s,
                 lasting_limit=self.lasting_limit,
-                stiffer=min(max(softness - 1.0, 0.0), 1.0) if self.nominal.stiffness > 0.0 else 0.0,
+                stiffer=min(max(softness - 1.0, 0.0), 1.0),
                 stiffened_at=self.stiffened_at,
+                calmer=max(1.0 - softness, 0.0),
+                smoothing=self.smoothing,
                 lead=self.lead / self.lead_filter,
                 lead_filter=self.lead_filter,
                 thrust_to_weight=v.thrust_to_weight,
@@ -183,8 +193,9 @@ class DroneCompensator:
 
     def initial_state(self, n: int) -> State:
         """integral, slow and lasting [N, 3] m/s²: what is asked for by the integral, what the lead is taken against, and
-        what lasts of d_v; thrust [N] m/s², a_T; demand [N], the share of the tracking error that is shown."""
-        vectors = {name: np.zeros((n, 3)) for name in ("integral", "slow", "lasting")}
+        what lasts of d_v; error_noise and velocity_noise [N, 3] m and m/s, of the last sample; thrust [N] m/s², a_T; demand [N],
+        the share of the tracking error that is shown."""
+        vectors = {name: np.zeros((n, 3)) for name in ("integral", "slow", "lasting", "error_noise", "velocity_noise")}
         return State(vectors | {"thrust": np.full(n, GRAVITY), "demand": np.ones(n)})
 
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
@@ -193,11 +204,13 @@ class DroneCompensator:
         _correct(self.constants, dt, after.parts(Memory), after.rows, wish)
         return wish, after
 
-    def learn(self, state: State, f: np.ndarray, context: np.ndarray, learns: np.ndarray, t: Transition) -> State:
-        """The state after a transition from the attitudes context [N, 9], explained by accelerations f [N, R] and d."""
-        after = state.copy()
-        attitude, following = np.ascontiguousarray(context), np.asarray(t.next_observation, dtype=np.float64)
-        known = f, attitude, learns, following, t.saturated, t.dt, t.dt * t.unwind
+    def learn(self, state: State, before: State, f: np.ndarray, learns: np.ndarray, t: Transition) -> State:
+        """The state after a transition, explained by accelerations f [N, R] and d, of which the estimator has learned since
+        the state `before`; learns [N] says where commands moved."""
+        after, attitude = state.copy(), np.ascontiguousarray(before["context"])
+        observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
+        measured = t.fresh & (before["stale"] == 0.0)
+        known = f, attitude, learns, measured, *observations, t.saturated, t.dt, t.dt * t.unwind
         learn_rows(self.constants, *known, after.parts(Memory), after.rows)
         return after
 
@@ -215,11 +228,14 @@ class Memory(NamedTuple):
     integral: np.ndarray
     slow: np.ndarray
     lasting: np.ndarray
+    error_noise: np.ndarray
+    velocity_noise: np.ndarray
     thrust: np.ndarray
     demand: np.ndarray
+    rates: np.ndarray
 
 
-@helper
+@inlined
 def _recall(row, parts):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     d = part(row, parts, 0)
@@ -234,8 +250,11 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
         integral=part(row, parts, 7),
         slow=part(row, parts, 8),
         lasting=part(row, parts, 9),
-        thrust=part(row, parts, 10),
-        demand=part(row, parts, 11),
+        error_noise=part(row, parts, 10),
+        velocity_noise=part(row, parts, 11),
+        thrust=part(row, parts, 12),
+        demand=part(row, parts, 13),
+        rates=part(row, parts, 14),
     )
 
 
@@ -264,6 +283,8 @@ class Constants(NamedTuple):
     lasting_limit: float
     stiffer: float
     stiffened_at: float
+    calmer: float
+    smoothing: float
     lead: float
     lead_filter: float
     thrust_to_weight: float
@@ -303,20 +324,22 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         lasting_limit=real(packed, 16),
         stiffer=real(packed, 17),
         stiffened_at=real(packed, 18),
-        lead=real(packed, 19),
-        lead_filter=real(packed, 20),
-        thrust_to_weight=real(packed, 21),
-        no_reserve=real(packed, 22),
-        full_reserve=real(packed, 23),
-        room=real(packed, 24),
-        return_limit=real(packed, 25),
-        return_reserve=real(packed, 26),
-        asked_limit=real(packed, 27),
-        integral_gain=real(packed, 28),
-        integral_leak_s=real(packed, 29),
-        integral_limit=real(packed, 30),
-        integral_window=real(packed, 31),
-        prioritise=integer(packed, 32),
+        calmer=real(packed, 19),
+        smoothing=real(packed, 20),
+        lead=real(packed, 21),
+        lead_filter=real(packed, 22),
+        thrust_to_weight=real(packed, 23),
+        no_reserve=real(packed, 24),
+        full_reserve=real(packed, 25),
+        room=real(packed, 26),
+        return_limit=real(packed, 27),
+        return_reserve=real(packed, 28),
+        asked_limit=real(packed, 29),
+        integral_gain=real(packed, 30),
+        integral_leak_s=real(packed, 31),
+        integral_limit=real(packed, 32),
+        integral_window=real(packed, 33),
+        prioritise=integer(packed, 34),
     )
 
 
@@ -340,6 +363,9 @@ def see_rows(c, demand, policy, parts, rows, shown):  # type: ignore[no-untyped-
         respond(policy, across, asked)
         for i in range(3):
             asked[i] = min(max(asked[i] - s.integral[i], -c.asked_limit), c.asked_limit)
+        for i in range(c.velocity_error.shape[0]):
+            shown[n, c.error[i]] -= c.calmer * s.error_noise[i]
+            shown[n, c.velocity_error[i]] -= c.calmer * s.velocity_noise[i]
         lower(demand, s.demand[0], shown[n])
         ask(policy, asked, shown[n])
         if s.delay[0] == 0.0:
@@ -434,13 +460,17 @@ def _reserve(c, d, up, effectiveness):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def learn_rows(c, f, context, learns, observation, saturated, dt, undone, parts, rows):  # type: ignore[no-untyped-def]
-    """`DroneCompensator.learn`; the states `rows` [N, S] are written."""
+def learn_rows(  # type: ignore[no-untyped-def]
+    c, f, context, learns, measured, seen, observation, saturated, dt, undone, parts, rows
+):
+    """`DroneCompensator.learn` from the attitudes context [N, 9]; measured [N] says where both observations [N, O], seen and
+    what followed, were. The states `rows` [N, S] are written."""
     c, error = _constants_of(c), np.empty(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         if learns[n]:
             s.effectiveness[0] = _learn_effectiveness(c, f[n], context[n], dt[n], s.effectiveness[0], s.filters, s.d)
+        _tell_noise(c, s, measured[n], seen[n], observation[n], dt[n])
         s.thrust[0] = thrust_acceleration(f[n], context[n], c.velocity)
         for i in range(3):
             error[i] = observation[n, c.error[i]] + s.travel[c.tracked[i]]
@@ -463,6 +493,17 @@ def _learn_effectiveness(c, f, context, dt, before, filters, d):  # type: ignore
             if filters[m, D, c.velocity + i] != 0.0:
                 filters[m, D, c.velocity + i] -= moved
     return after
+
+
+@helper
+def _tell_noise(c, s, measured, seen, observation, dt):  # type: ignore[no-untyped-def]
+    """What of the last sample's tracking and velocity error is noise: nothing, where the sample before was none."""
+    filtered(s.filters, s.velocity_noise, c.velocity)
+    for i in range(c.velocity_error.shape[0]):
+        e, v = c.error[i], c.velocity_error[i]
+        expected = seen[e] - s.error_noise[i] + 0.5 * dt * (seen[v] + observation[v])
+        s.error_noise[i] = (1.0 - c.smoothing) * (observation[e] - expected) if measured else 0.0
+        s.velocity_noise[i] = s.rates[c.velocity + i] - s.velocity_noise[i] if measured else 0.0
 
 
 @helper

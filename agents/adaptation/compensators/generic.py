@@ -10,8 +10,8 @@ import numpy as np
 
 from ..adapter import Transition
 from ..cholesky import solve
-from ..compiled import helper, kernel
-from ..nominal import NominalModel, arrange, ask, differentiate, forward, network_of, respond, response_of, room
+from ..compiled import helper, inlined, kernel
+from ..nominal import NominalModel, arrange, ask, differentiate, forward, network_of, respond, response_of, rooms
 from ..packed import integers, pack, real, reals
 from ..state import State, part
 
@@ -121,7 +121,7 @@ class Memory(NamedTuple):
     gain: np.ndarray
 
 
-@helper
+@inlined
 def _recall(row, parts):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     correction = part(row, parts, 4)
@@ -184,14 +184,14 @@ def see_rows(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped
     """`GenericCompensator.see`: shown [N, O] comes as the observation and is written, as is gain."""
     c, network, policy = _constants_of(c), network_of(network), response_of(policy)
     tracked = c.tracked.shape[0]
-    z, first, second, f = room(network), room(network), room(network), room(network)
+    z, first, second, f = rooms(network, 1)
     matched, unmatched = np.empty(network.held.shape[0]), np.empty(network.rates)
     ahead, asked = np.empty(tracked), np.empty(tracked)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
-        arrange(network, s.believed_rates, s.believed_context, s.commands, 0, z)
+        arrange(network, s.believed_rates, s.believed_context, s.commands, 0, z[0])
         forward(network, z, first, second, f)
-        differentiate(network, first, second, z, f, s.gain)
+        differentiate(network, first[0], second[0], s.gain)
         _unmatched(c, s.gain, s.d, matched, unmatched)
         for e in range(tracked):
             i = c.tracked[e]

@@ -114,7 +114,7 @@ def learn(true, angle=0.3, steps=200, saturated=False):
     t = Transition(still, np.zeros((1, 4)), np.full((1, 4), saturated), still, np.ones(1, bool), NOW)
     for _ in range(steps):
         state["d"][:, :3] = (true - state["effectiveness"]) * thrust * attitude[:, [2, 5, 8]]
-        state = COMPENSATOR.learn(state, f, attitude, np.ones(1, bool), t)
+        state = COMPENSATOR.learn(state, state | {"context": attitude}, f, np.ones(1, bool), t)
     return state
 
 
@@ -196,6 +196,30 @@ def test_a_soft_policy_is_made_stiffer_while_a_disturbance_changes(stiffness, d,
     np.testing.assert_allclose(shown[0, errors], factor * plain[0, errors])
 
 
+@pytest.mark.parametrize(("stiffness", "least", "most"), [(160.0, 0.25, 0.5), (40.0, 0.95, 1.05)])
+def test_a_stiff_policy_is_shown_less_of_the_noise(stiffness, least, most):
+    """A vehicle that drifts off its reference at a steady speed, measured with white noise of position and velocity."""
+    nominal, rng, n = Run.reference().nominal, np.random.default_rng(2), 64
+    nominal.stiffness = stiffness
+    adapter = make_adapter("drone", nominal)
+    names = list(nominal.observation_names)
+    error, velocity = names.index("position_error_x"), names.index("velocity_error_x")
+    true = np.repeat(LEVEL, n, axis=0)
+    true[:, velocity] = 0.2
+    state, seen, shown = adapter.initial_state(n), true, []
+    for _ in range(150):
+        true[:, error] += 0.02 * 0.2
+        measured = true.copy()
+        measured[:, [error, velocity]] += [0.03, 0.06] * rng.standard_normal((n, 2))
+        t = Transition(seen, np.zeros((n, 4)), np.zeros((n, 4), bool), measured, np.ones(n, bool), np.full(n, 0.02))
+        state = adapter.learn(state, t)
+        shown.append((adapter.see(state, measured)[0] - true)[:, [error, velocity]])
+        seen = measured
+    noise = np.std(shown[50:], axis=(0, 1)) / [0.03, 0.06]
+    assert (least < noise).all() and (noise < most).all()
+    assert np.abs(np.mean(shown[50:], axis=(0, 1))).max() < 0.01
+
+
 def test_other_vehicles_are_refused_and_auto_takes_the_observer_there(nominal):
     with pytest.raises(ValueError, match="adapter 'drone' is for quadrotors"):
         make_adapter("drone", nominal)
@@ -261,7 +285,7 @@ def demanded(error, ratio=VEHICLE.thrust_to_weight, d_w=(0.0, 0.0, 0.0), compens
     observation[0, [0, 3]] = error, 1.0
     still, sent = np.zeros(1, dtype=bool), np.zeros((1, 4))
     t = Transition(observation, sent, sent > 0, observation, still, NOW)
-    after = compensator.learn(state, np.zeros((1, 6)), tilted(0.0), still, t)
+    after = compensator.learn(state, state | {"context": tilted(0.0)}, np.zeros((1, 6)), still, t)
     return after, see(after | {"integral": np.zeros((1, 3)), "d": np.zeros((1, 6))}, observation, compensator)[0]
 
 

@@ -58,3 +58,18 @@ def test_packed_linear_maps_multiply_as_numpy_does_and_follow_each_other(outputs
     end = arithmetic.linear(packed, 7, x, inputs, y, outputs)
     np.testing.assert_allclose(y[:outputs], expected, rtol=1e-5, atol=1e-5)
     assert end == len(packed)
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+@pytest.mark.parametrize("outputs, inputs", [(5, 33), (64, 31)])
+def test_packed_linear_maps_of_several_rows_multiply_as_numpy_does(outputs: int, inputs: int, count: int) -> None:
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(outputs, inputs)), rng.normal(size=outputs)
+    x, y = np.full((count, 80), np.nan), np.empty((count, 80))
+    x[:, :inputs] = rng.normal(size=(count, inputs))
+    expected = x[:, :inputs] @ weight.T
+    packed = np.concatenate([np.ones(7), arithmetic.pack_linear(weight, bias)])
+    assert arithmetic.linear_rows(packed, 7, x, inputs, y, outputs, True) == len(packed)
+    np.testing.assert_allclose(y[:, :outputs], expected + bias, rtol=1e-12, atol=1e-12)
+    arithmetic.linear_rows(packed, 7, x, inputs, y, outputs, False)
+    np.testing.assert_allclose(y[:, :outputs], expected, rtol=1e-12, atol=1e-12)
