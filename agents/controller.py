@@ -16,8 +16,10 @@ import numpy as np
 
 from .adaptation import Adapter, Guard, State, Transition
 from .adaptation.compiled import kernel
-from .adaptation.guard import bound_action
 from .files import write_atomically
+
+_ACTIVITY_RATE = 0.1
+"""Share of a new command in the mean of how much commands change."""
 
 
 class Policy(Protocol):
@@ -37,8 +39,8 @@ class ControllerState:
     hidden [N, H] the policy's memory, [N, 0] where it keeps that itself; own_action [N, A] its own last action; wish [N, A]
     what was last to be sent, and sent [N, A] what was, within bounds; activity [N] how much commands change of late;
     observation [N, O] the last one, repaired; dt [N] s; steps [N] since the reset; acted [N] whether a transition is open;
-    adapter, its state; worse [N] for how many steps it has predicted worse than its shadow. `Loop` writes steps and
-    acted in place: who keeps a moment copies them.
+    adapter, its state; worse [N] for how many steps it has predicted worse than its shadow. `Loop` writes activity, steps
+    and acted in place: who keeps a moment copies them.
     """
 
     hidden: np.ndarray
@@ -119,8 +121,8 @@ class Loop:
         s = self.state
         proposed, after = self.adapter.correct(s.adapter, s.observation, own, s.dt)
         s.own_action, s.wish, s.adapter = self.guard.admit_action(own, proposed, s.sent, s.adapter, after, s.steps)
-        s.sent, s.activity = bound_action(s.wish, s.sent, s.activity)
-        _count(s.steps, s.acted)
+        last, s.sent = s.sent, np.empty(s.wish.shape)
+        _send(s.wish, last, s.sent, s.activity, s.steps, s.acted)
         return s.sent
 
     def learn(
@@ -139,14 +141,12 @@ class Loop:
             truncated: [N] bool; a truncated transition is a transition like any other.
         """
         s = self.state
-        following, usable = self.guard.repair(self._rows(next_observation), s.observation, self._sampled, s.steps)
-        usable[np.asarray(terminated, dtype=bool)] = False
-        permitted = self.guard.permit(s.wish, s.activity, s.steps)
+        following, usable, permitted = self.guard.admit_sample(
+            self._rows(next_observation), s.observation, self._sampled, terminated, s.wish, s.activity, s.steps
+        )
         transition = Transition(s.observation, s.sent, permitted[0], following, usable, s.dt, *permitted[1:])
-        learned = self.guard.admit_state(s.adapter, self.adapter.learn(s.adapter, transition), s.steps)
-        if np.count_nonzero(s.acted) < len(s.acted):
-            learned = learned.where(s.acted, s.adapter)
-        s.adapter, s.worse = self.guard.review(self.adapter, learned, s.worse, s.steps)
+        learned = self.adapter.learn(s.adapter, transition)
+        s.adapter, s.worse = self.guard.admit_learned(self.adapter, s.adapter, learned, s.acted, s.worse, s.steps)
         s.acted.fill(False)
 
     def estimate(self) -> np.ndarray:
@@ -268,9 +268,15 @@ class Controller(Loop):
 
 
 @kernel
-def _count(steps, acted):  # type: ignore[no-untyped-def]
-    """One step more of every vehicle, whose transition is open."""
-    for n in range(steps.shape[0]):
+def _send(wish, last, sent, activity, steps, acted):  # type: ignore[no-untyped-def]
+    """A wish [N, A] becomes sent [N, A], within [-1, 1]; with the `last` one it tells activity [N], by how much the liveliest
+    action changes per step of late. One step more of every vehicle, whose transition is open."""
+    for n in range(wish.shape[0]):
+        change = 0.0
+        for j in range(wish.shape[1]):
+            sent[n, j] = min(max(wish[n, j], -1.0), 1.0)
+            change = max(change, abs(sent[n, j] - last[n, j]))
+        activity[n] += _ACTIVITY_RATE * (change - activity[n])
         steps[n] += 1
         acted[n] = True
 

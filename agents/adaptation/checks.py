@@ -46,12 +46,13 @@ def check_adapter(make: Callable[[NominalModel], Adapter], nominal: NominalModel
 def _fly(adapter: Adapter, state: State, signals: list[tuple[np.ndarray, np.ndarray, Transition]]) -> list[State]:
     states = []
     for own_action, dt, transition in signals:
-        before = state.copy()
+        before, given = state.copy(), [np.copy(value) for value in transition]
         shown, seen_state = adapter.see(state, transition.observation)
         proposed, corrected = adapter.correct(seen_state, transition.observation, own_action, dt)
         assert np.isfinite(shown).all() and np.isfinite(proposed).all(), "a view or an action is not finite"
         learned = adapter.learn(corrected, transition)
         _assert_equal(before, state, "a call changed the state it was given")
+        assert all(map(np.array_equal, given, transition)), "a call changed the transition it was given"
         state = learned
         states.append(state)
     return states

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from .state import State
 
 _SAME_EVENT_STEPS = 50
 """An intervention that repeats within so many steps is one event."""
-_ACTIVITY_RATE = 0.1
-"""Share of a new command in the mean of how much commands change."""
+_SATURATED = 0.98
+"""From where on an action saturates."""
 
 
 @dataclass
@@ -110,6 +111,27 @@ class Guard:
         self._log(broken, steps, "observation not finite: last value held, nothing learned")
         return np.where(finite, observation, last), fresh
 
+    def admit_sample(
+        self,
+        observation: np.ndarray,
+        last: np.ndarray,
+        sampled: np.ndarray,
+        terminated: bool | np.ndarray,
+        wish: np.ndarray,
+        activity: np.ndarray,
+        steps: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray, float, float]]:
+        """What followed an action [N, O], as `repair`; which rows [N] of it were measured anew and of no vehicle that was
+        `terminated`; and what they may teach, as `permit`. Samples may share these arrays, so nobody writes into them."""
+        if self.enabled and not np.count_nonzero(terminated):
+            limits = self.hold_stale, self.excitation
+            if _all_teach(observation, last, sampled, wish, activity, steps, *limits):
+                usable, saturated, excited, unwind = _unrestrained(*wish.shape)
+                return observation, usable, (saturated, excited, unwind, self.leak, self.dead_zone)
+        following, fresh = self.repair(observation, last, sampled, steps)
+        usable = fresh & ~np.asarray(terminated, dtype=bool)
+        return following, usable, self.permit(wish, activity, steps)
+
     def admit_view(
         self,
         measured: np.ndarray,
@@ -174,7 +196,7 @@ class Guard:
 
         Args:
             wish: [N, A] the action before the sample, before its bounds.
-            activity: [N] how much commands change of late (`bound_action`).
+            activity: [N] by how much the liveliest action changes per step of late.
             steps: [N] since the reset.
         """
         if not self.enabled:
@@ -185,6 +207,27 @@ class Guard:
             self._log(~excited, steps, "commands at rest: what only moving ones tell is not learned")
             self._log(unwind > 0.0, steps, "action beyond its bounds: integrals unwound")
         return saturated, excited, unwind, self.leak, self.dead_zone
+
+    def admit_learned(
+        self,
+        adapter: Adapter,
+        before: State,
+        learned: State,
+        acted: np.ndarray,
+        worse: np.ndarray,
+        steps: np.ndarray,
+    ) -> tuple[State, np.ndarray]:
+        """What `review` makes of what was learned by the vehicles that `acted` [N], as far as `admit_state` lets it pass; the
+        others stay as they were `before`."""
+        loss = adapter.loss(learned) if self.enabled else None
+        if loss is not None:
+            limits = self.loss_margin, self.keep_every
+            if _none_due(learned.rows, np.ascontiguousarray(loss), acted, worse, steps, *limits):
+                return learned, worse
+        learned = self.admit_state(before, learned, steps)
+        if np.count_nonzero(acted) < len(acted):
+            learned = learned.where(acted, before)
+        return self.review(adapter, learned, worse, steps)
 
     def review(self, adapter: Adapter, state: State, worse: np.ndarray, steps: np.ndarray) -> tuple[State, np.ndarray]:
         """The state that acts next, and for how many steps [N] what it learned has predicted worse than the shadow copy.
@@ -216,21 +259,11 @@ class Guard:
                 known.last, known.count = step, known.count + 1
 
 
-def bound_action(wish: np.ndarray, last_sent: np.ndarray, activity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is sent of a wish [N, A], within [-1, 1], and by how much the liveliest action changes per step of late [N]."""
-    sent, active = np.empty(wish.shape), np.empty(len(wish))
-    _bound_action(wish, last_sent, activity, sent, active)
-    return sent, active
-
-
-@kernel
-def _bound_action(wish, last_sent, activity, sent, active):  # type: ignore[no-untyped-def]
-    for n in range(wish.shape[0]):
-        change = 0.0
-        for j in range(wish.shape[1]):
-            sent[n, j] = min(max(wish[n, j], -1.0), 1.0)
-            change = max(change, abs(sent[n, j] - last_sent[n, j]))
-        active[n] = activity[n] + _ACTIVITY_RATE * (change - activity[n])
+@cache
+def _unrestrained(n: int, actions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """usable [N], saturated [N, A], excited [N] and unwind [N] of n vehicles whose samples may teach all that they can."""
+    ones = np.ones(n, dtype=bool)
+    return ones, np.zeros((n, actions), dtype=bool), ones, np.zeros(n)
 
 
 # At almost every step there is nothing to do, and one pass over the numbers says so. What is done otherwise may take its time.
@@ -279,6 +312,20 @@ def _all_fresh(observation, last, sampled, steps, hold_stale, fresh):  # type: i
 
 
 @kernel
+def _all_teach(  # type: ignore[no-untyped-def]
+    observation, last, sampled, wish, activity, steps, hold_stale, excitation
+):
+    """Whether every sample was measured anew (`_all_fresh`), under commands that move and do not saturate."""
+    for n in range(wish.shape[0]):
+        if not activity[n] >= excitation:
+            return False
+        for j in range(wish.shape[1]):
+            if not abs(wish[n, j]) <= _SATURATED:
+                return False
+    return _all_fresh(observation, last, sampled, steps, hold_stale, np.empty(len(steps), dtype=np.bool_))
+
+
+@kernel
 def _limits_learning(  # type: ignore[no-untyped-def]
     wish, activity, freeze, excitation, rate, saturated, excited, unwind
 ):
@@ -288,7 +335,7 @@ def _limits_learning(  # type: ignore[no-untyped-def]
     for n in range(wish.shape[0]):
         unsent = 0.0
         for j in range(wish.shape[1]):
-            saturated[n, j] = freeze and abs(wish[n, j]) > 0.98
+            saturated[n, j] = freeze and abs(wish[n, j]) > _SATURATED
             unsent = max(unsent, abs(wish[n, j]) - 1.0)
         excited[n], unwind[n] = activity[n] >= excitation, rate * unsent
         anywhere = anywhere or not excited[n] or unwind[n] > 0.0
@@ -304,3 +351,12 @@ def _due(loss, steps, margin, patience, keep_every, worse):  # type: ignore[no-u
         goes_back = goes_back or worse[n] >= patience
         is_kept = is_kept or (loss[n, 0] <= loss[n, 2] and steps[n] % keep_every == 0)
     return goes_back, is_kept
+
+
+@kernel
+def _none_due(state, loss, acted, worse, steps, margin, keep_every):  # type: ignore[no-untyped-def]
+    """Whether all states [N, S] are finite, every vehicle acted, and none predicts worse, did so, or may be due to be kept."""
+    for n in range(loss.shape[0]):
+        if not acted[n] or worse[n] > 0 or loss[n, 0] > loss[n, 2] + margin or steps[n] % keep_every == 0:
+            return False
+    return _finite(state)

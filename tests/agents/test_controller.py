@@ -8,6 +8,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from undrift.agents import PPO, BatchVecEnv, Controller, Guard, Run
 from undrift.agents.adaptation import ADAPTERS, Adapter, State
 from undrift.agents.adaptation.nominal import NominalModel
+from undrift.agents.controller import Loop
 from undrift.envs import Abrupt, Payload, make_batch
 
 RUN = Run.reference()
@@ -46,6 +47,17 @@ def test_evaluate_policy_takes_a_controller_on_a_gymnasium_env():
     env = gymnasium.make("undrift.envs:undrift/DroneTrack-v0", episode_s=2.0)
     mean_reward, _ = evaluate_policy(RUN.controller(), env, n_eval_episodes=2, warn=False)
     assert 40 < mean_reward <= 100
+
+
+def test_what_is_sent_is_within_its_bounds_and_tells_the_activity():
+    loop = Loop(ADAPTERS["frozen"](RUN.nominal))
+    loop.reset(2)
+    loop.show(np.zeros((2, len(RUN.nominal.observation_names))))
+    loop.send(np.array([[1.0, 0.0, 0.0, 0.0], [0.2, 0.1, 0.0, 0.0]]))
+    loop.state.activity[:] = 0.0
+    sent = loop.send(np.array([[1.5, -0.99, 0.0, 0.0], [0.2, 0.1, 0.0, 0.0]]))
+    np.testing.assert_array_equal(sent, [[1.0, -0.99, 0.0, 0.0], [0.2, 0.1, 0.0, 0.0]])
+    np.testing.assert_allclose(loop.state.activity, [0.099, 0.0])
 
 
 def test_predict_acts_as_act_and_learn_do():

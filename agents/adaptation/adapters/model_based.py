@@ -42,9 +42,8 @@ class ModelBased(Adapter):
     def _sample(self, t: Transition) -> tuple[np.ndarray | float, ...]:
         """What kernels take of a transition: observations [N, O] before and after, action and saturated [N, A], fresh
         and excited [N], dt [N], the share [N] that integrals lose, leak and dead zone."""
-        observations = np.asarray(t.observation, dtype=np.float64), np.asarray(t.next_observation, dtype=np.float64)
         permitted = t.fresh, t.fresh & t.excited, t.dt, t.dt * t.unwind, t.leak, t.dead_zone
-        return *observations, t.action, t.saturated, *permitted
+        return t.observation, t.next_observation, t.action, t.saturated, *permitted
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
         if "demand" not in state:

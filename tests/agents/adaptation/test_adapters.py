@@ -82,6 +82,16 @@ def test_the_check_finds_an_adapter_that_changes_its_state_in_place(nominal):
         check_adapter(Careless, nominal)
 
 
+def test_the_check_finds_an_adapter_that_changes_a_transition(nominal):
+    class Careless(Integral):
+        def learn(self, state, transition):
+            transition.saturated[:] = False
+            return super().learn(state, transition)
+
+    with pytest.raises(AssertionError, match="changed the transition"):
+        check_adapter(Careless, nominal)
+
+
 def test_the_check_finds_an_adapter_whose_state_is_no_state(nominal):
     class Plain(Integral):
         def initial_state(self, n):

@@ -5,7 +5,6 @@ import pytest
 
 from undrift.agents import Run
 from undrift.agents.adaptation import Frozen, Guard, Integral, Observer, State, Transition
-from undrift.agents.adaptation.guard import bound_action
 
 STEPS = np.array([7, 7])
 OWN = np.zeros((2, 2))
@@ -157,13 +156,6 @@ def test_repetitions_are_one_event_and_another_after_a_pause():
     assert (second.step, second.last, second.count) == (300, 300, 1)
 
 
-def test_what_is_sent_is_within_its_bounds_and_tells_the_activity():
-    wish, last = np.array([[1.5, -0.99], [0.2, 0.1]]), np.array([[1.0, 0.0], [0.2, 0.1]])
-    sent, activity = bound_action(wish, last, np.zeros(2))
-    np.testing.assert_array_equal(sent, [[1.0, -0.99], [0.2, 0.1]])
-    np.testing.assert_allclose(activity, [0.099, 0.0])
-
-
 def test_a_sample_permits_what_its_action_did_and_each_restraint_can_be_switched_off():
     wish, activity = np.array([[1.5, 0.2], [-0.97, 0.0]]), np.array([0.1, 0.0])
     guard = Guard(unwind=2.0, leak=0.3, dead_zone=0.7)
@@ -176,6 +168,54 @@ def test_a_sample_permits_what_its_action_did_and_each_restraint_can_be_switched
     for free in (Guard(enabled=False), Guard(freeze=False, unwind=0.0, leak=0.0, dead_zone=0.0, excitation=0.0)):
         saturated, excited, unwind, leak, zone = free.permit(wish, activity, STEPS)
         assert not saturated.any() and excited.all() and not unwind.any() and (leak, zone) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "terminated", "settings"),
+    [
+        ({}, False, {}),
+        ({}, np.array([False, False]), {"freeze": False}),
+        ({}, np.array([False, True]), {}),
+        ({}, False, {"enabled": False}),
+        ({"observation": LAST}, False, {}),
+        ({"observation": LAST}, False, {"hold_stale": False}),
+        ({"observation": np.array([[np.nan, 0.0], [1.0, 2.0]])}, False, {}),
+        ({"wish": np.array([[0.99], [0.0]])}, False, {}),
+        ({"wish": np.array([[0.0], [-1.5]])}, False, {}),
+        ({"activity": np.array([0.0, 1.0])}, False, {}),
+    ],
+)
+def test_a_sample_is_admitted_as_it_is_repaired_and_permitted(changed, terminated, settings):
+    whole, parts = Guard(**settings), Guard(**settings)
+    sample = {"observation": LAST + 0.1, "wish": np.array([[0.9], [-0.9]]), "activity": np.array([0.1, 0.1])} | changed
+    observation, wish, activity = sample.values()
+    following, usable, permitted = whole.admit_sample(observation, LAST, SAMPLED, terminated, wish, activity, STEPS)
+    expected, fresh = parts.repair(observation, LAST, SAMPLED, STEPS)
+    np.testing.assert_array_equal(following, expected)
+    np.testing.assert_array_equal(usable, fresh & ~np.asarray(terminated))
+    for got, wanted in zip(permitted, parts.permit(wish, activity, STEPS), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert whole.events == parts.events
+
+
+@pytest.mark.parametrize("d", [9.0, np.nan])
+@pytest.mark.parametrize("acted", [True, False])
+@pytest.mark.parametrize(
+    ("learned", "worse", "step"), [(0.5, 0, 7), (0.5, 0, 50), (9.0, 0, 7), (9.0, 24, 7), (0.5, 3, 7)]
+)
+def test_what_was_learned_is_admitted_finite_where_a_vehicle_acted_and_as_reviewed(
+    d, acted, learned, worse, step, nominal
+):
+    observer, before = scored(nominal, learned=[0.5, 0.5], shadow=[0.6, 0.6])
+    after = before | {"d": np.array([[7.0, 7.0], [d, 7.0]]), "loss": np.array([[0.5, 5.0, 0.6], [learned, 5.0, 0.6]])}
+    guard, steps, acted, worse = Guard(), np.full(2, step), np.array([True, acted]), np.array([0, worse])
+    got, counted = guard.admit_learned(observer, before, after, acted, worse, steps)
+    parts = Guard()
+    expected = parts.admit_state(before, after, steps).where(acted, before)
+    expected, count = parts.review(observer, expected, worse, steps)
+    np.testing.assert_array_equal(got.rows, expected.rows)
+    np.testing.assert_array_equal(counted, count)
+    assert guard.events == parts.events
 
 
 def test_integrals_rest_while_an_action_saturates_and_are_unwound_by_what_could_not_be_sent(nominal):
