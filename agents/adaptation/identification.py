@@ -58,7 +58,7 @@ def fit_nominal_model(
         env_kwargs: constructor arguments; with the sensor noise off, the model learns the plant and not the sensors.
         seed: of the flights and of the fit; the same seed gives the same model.
         signals: what the observations hold; None is what the environment names, or else what `find_signals` finds.
-        simulations: flown together; twice as many for the response.
+        simulations: flown together; twice as many for the response, a quarter for each delay.
         steps: control steps of each.
         iterations: of Adam, 2048 samples each.
 
@@ -81,7 +81,7 @@ def fit_nominal_model(
         return model
     flown = policy, model, env_id, env_kwargs, seed
     tensors["response"] = _response(*flown, 2 * simulations)
-    habits = find_stiffness(*flown, simulations), find_accustomed_delay(*flown, simulations)
+    habits = find_stiffness(*flown, simulations), find_accustomed_delay(*flown, max(simulations // 4, 1))
     return NominalModel(env.observation_names, signals, env.dt, HISTORY, tensors, plant, None, "", *habits)
 
 
