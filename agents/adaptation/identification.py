@@ -31,7 +31,8 @@ _LIGHT = 2.0
 """Strongest push that is left to the policy, m/s²."""
 _LATE_S = 8.0
 """How long is flown with late commands, of which the first quarter is no steady flight, s."""
-_LATEST, _BETTER = 3, 0.02
+_LATEST, _BETTER, _FEWEST = 3, 0.02, 32
+"""Periods of delay that are tried, what share less the error has to be, and flights with each, at least."""
 _HELD = 0.15
 """A push was held if the root mean square of the tracking error stayed below this while the answer was read, m."""
 
@@ -58,7 +59,7 @@ def fit_nominal_model(
         env_kwargs: constructor arguments; with the sensor noise off, the model learns the plant and not the sensors.
         seed: of the flights and of the fit; the same seed gives the same model.
         signals: what the observations hold; None is what the environment names, or else what `find_signals` finds.
-        simulations: flown together; twice as many for the response, a quarter for each delay.
+        simulations: flown together; twice as many for the response, a quarter for each delay, but 32.
         steps: control steps of each.
         iterations: of Adam, 2048 samples each.
 
@@ -81,7 +82,7 @@ def fit_nominal_model(
         return model
     flown = policy, model, env_id, env_kwargs, seed
     tensors["response"] = _response(*flown, 2 * simulations)
-    habits = find_stiffness(*flown, simulations), find_accustomed_delay(*flown, max(simulations // 4, 1))
+    habits = find_stiffness(*flown, simulations), find_accustomed_delay(*flown, max(simulations // 4, _FEWEST))
     return NominalModel(env.observation_names, signals, env.dt, HISTORY, tensors, plant, None, "", *habits)
 
 
