@@ -20,6 +20,8 @@ from undrift.agents.adaptation import ADAPTERS
 from undrift.agents.run import Run
 
 ROUNDS = 10
+WARM_UP = 50
+"""Steps at the beginning of a round that are not counted: another row's code and weights are in the caches."""
 
 
 def control_steps_us(run: Run, adapter: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,8 +30,8 @@ def control_steps_us(run: Run, adapter: str, steps: int) -> tuple[np.ndarray, np
     controller = run.controller(adapter)
     observation = env.reset()
     controller.reset(1)
-    times = np.empty((steps, 4))
-    for step in range(steps):
+    times = np.empty((WARM_UP + steps, 4))
+    for step in range(WARM_UP + steps):
         times[step, 0] = time.perf_counter()
         action = controller.act(observation, env.dt)
         times[step, 1] = time.perf_counter()
@@ -40,7 +42,7 @@ def control_steps_us(run: Run, adapter: str, steps: int) -> tuple[np.ndarray, np
         if terminated[0] or truncated[0]:
             observation = env.reset()
             controller.reset(1)
-    act, env_step, learn = 1e6 * np.diff(times).T
+    act, env_step, learn = 1e6 * np.diff(times[WARM_UP:]).T
     return act + learn, env_step
 
 
@@ -63,7 +65,7 @@ def main() -> None:
     drone, car = Run.load(options.run), Run.load(options.car)
     runs = {adapter: car if adapter == "car" else drone for adapter in ADAPTERS}
     for adapter, run in runs.items():
-        control_steps_us(run, adapter, 100)  # compiles, fills the caches
+        control_steps_us(run, adapter, 0)  # compiles
     rounds = [
         {adapter: control_steps_us(run, adapter, options.steps // ROUNDS) for adapter, run in runs.items()}
         for _ in range(ROUNDS)
