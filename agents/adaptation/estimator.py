@@ -320,8 +320,7 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
 def predict_rows(network, c, observation, parts, rows):  # type: ignore[no-untyped-def]
     """Write into `believed_` of the states `rows` [N, S] where the vehicle will be when the next command arrives:
     rolled forward, period by period, under the commands that are still on their way; not as far, where the policy is used to
-    late commands. Before the first transition it is
-    where `observation` [N, O] shows it."""
+    late commands. Before the first transition it is where `observation` [N, O] shows it."""
     network, c = network_of(network), _constants_of(c)
     z, first, second, f = rooms(network, 1)
     before, acceleration = np.empty(network.rates), np.empty(network.rates)

@@ -48,7 +48,8 @@ def fit_nominal_model(
     steps: int = 800,
     iterations: int = 4000,
 ) -> NominalModel:
-    """Fly, fit, and identify the policy's response to a disturbance, its stiffness and what delay it is used to, where the environment is one of undrift's.
+    """Fly, fit, and identify the policy's response to a disturbance, its stiffness and what delay it is used to, where the
+    environment is one of undrift's.
 
     Half of what the model must know lies off the policy's own path, so each simulation adds coloured noise of its own
     strength to the actions. Accelerations are finite differences of the rates over one control period.

@@ -272,8 +272,8 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
 class Constants(NamedTuple):
     """What kernels read of a `CarCompensator`: channels own [3], rates [3], curvature [K] and reference [K] with their places
     ahead [K] m; sd [3] of the nominal accelerations; arms over the wheelbase, yaw_arm in m of I_z / m over it; forces
-    over the mass, m/s², that the rear axle may use of its nominal friction, and that it brakes with at full brakes; spare, what a grip counts
-    for the governor as a multiple of itself, where the road asks for less of it than CarTrack."""
+    over the mass, m/s², that the rear axle may use of its nominal friction, and that it brakes with at full brakes; spare,
+    what a grip counts for the governor as a multiple of itself, where the road asks for less of it than CarTrack."""
 
     own: np.ndarray
     rates: np.ndarray

@@ -120,13 +120,15 @@ class DroneCompensator:
     def constants(self) -> np.ndarray:
         """`Constants`, packed."""
         v, reader, rates = self.vehicle, self.nominal.reader, list(self.nominal.signals.rates)
-        # A policy of which nothing is known is left as it is.
-        softness = self.stiffness / self.nominal.stiffness if self.nominal.stiffness > 0.0 else 1.0
+        velocity_error = self._velocity_errors()
+        # A policy is left as it is where its stiffness, or what would stiffen it, is not known.
+        known = self.nominal.stiffness > 0.0 and len(velocity_error) > 0
+        softness = self.stiffness / self.nominal.stiffness if known else 1.0
         return pack(
             Constants(
                 tracked=reader.tracked_rate,
                 error=reader.error_index,
-                velocity_error=self._velocity_errors(),
+                velocity_error=velocity_error,
                 attitude=reader.context_index[:9],
                 max_rates=np.array(v.max_rates),
                 rate_gains=np.array(v.rate_gains),
@@ -260,9 +262,10 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
 
 class Constants(NamedTuple):
     """What kernels read of a `DroneCompensator` and its vehicle: which rates are tracked [3] and which channels hold their
-    errors [3], velocity errors [3] (or none) and the attitude matrix [9]; max_rates and rate_gains [3]; shares [4, 4], the thrust that each rotor adds per thrust and torques;
-    torque_gain [3], torque asked for per error in body rate; where velocities and body rates begin among the rates; lead in
-    time constants of its filter; no_reserve and full_reserve, thrust-to-weight ratios."""
+    errors [3], velocity errors [3] (or none) and the attitude matrix [9]; max_rates and rate_gains [3]; shares [4, 4], the
+    thrust that each rotor adds per thrust and torques; torque_gain [3], torque asked for per error in body rate; where
+    velocities and body rates begin among the rates; stiffer and calmer, the shares in which errors are shown larger and noise
+    is not shown; lead in time constants of its filter; no_reserve and full_reserve, thrust-to-weight ratios."""
 
     tracked: np.ndarray
     error: np.ndarray
@@ -498,8 +501,10 @@ def _learn_effectiveness(c, f, context, dt, before, filters, d):  # type: ignore
 @helper
 def _tell_noise(c, s, measured, seen, observation, dt):  # type: ignore[no-untyped-def]
     """What of the last sample's tracking and velocity error is noise: nothing, where the sample before was none."""
+    if c.calmer == 0.0:
+        return
     filtered(s.filters, s.velocity_noise, c.velocity)
-    for i in range(c.velocity_error.shape[0]):
+    for i in range(3):
         e, v = c.error[i], c.velocity_error[i]
         expected = seen[e] - s.error_noise[i] + 0.5 * dt * (seen[v] + observation[v])
         s.error_noise[i] = (1.0 - c.smoothing) * (observation[e] - expected) if measured else 0.0
