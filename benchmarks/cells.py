@@ -65,9 +65,9 @@ def ours(cell: Cell, products: int, functions: int, peer: str = "") -> Entry:
 
     def step(rows: int) -> Callable[[], object]:
         ready = cell.prepared()
-        x = np.random.default_rng(0).normal(size=(rows, INPUTS)).astype(np.float32)
-        periods, h = np.ones(rows), ready.initial_state(rows)
-        return lambda: ready.step_into(x, periods, h)
+        x = np.random.default_rng(0).normal(size=(rows, INPUTS))
+        dt, h = np.full(rows, ready.period), ready.initial_state(rows)
+        return lambda: ready.step_into(x, dt, h)
 
     run = forward_and_backward(cell, lambda: cell.sequence(x, start)[0]) if trained else lambda: cell.sequence(x, start)
     return Entry(run, {rows: step(rows) for rows in (16, 1)}, products, functions, trained, peer)

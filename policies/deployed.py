@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .kernels import actor
 from .kernels.backend import check_tensors
-from .prepared import PreparedCell
+from .prepared import PreparedCell, as_read
 from .stored import StoredPolicy
 
 FORMAT = 2
@@ -42,10 +43,12 @@ class DeployedPolicy(StoredPolicy):
         _check_values(self.config, self.input_size)
         self.action_size = int(self.config["action_size"])
         self.observation_names = tuple(self.config["observation_names"])
-        self._scale = np.array(self.config["observation_scale"], np.float32)
         maps = _actor_maps(self.config, self.input_size + self.cell.output_size, self.tensors)
         maps[0] = self.cell.fold_output(*maps[0])
-        self._actor = actor.prepare(maps, self.config["squash"])
+        self._actor = actor.prepare(
+            self.config["observation_scale"], maps, self.config["squash"], self.cell.shown.start
+        )
+        self._step = partial(self.cell.kernel, *self._actor)
 
     def initial_state(self, batch_size: int) -> NDArray[np.float32]:
         """The state at the start of an episode: zeros [batch_size, H]."""
@@ -58,25 +61,37 @@ class DeployedPolicy(StoredPolicy):
         Returns the action [B, A] in [-1, 1] and the new state [B, H]; the arguments are left as they are.
         Raises ValueError on a wrong shape.
         """
-        observation, elapsed = np.array(obs, np.float32, order="C"), np.asarray(dt, np.float64)
-        state = np.array(h, np.float32, order="C")
+        observation, state, elapsed = as_read(obs), np.array(h, np.float32, order="C"), as_read(dt)
         rows = len(elapsed) if elapsed.ndim == 1 else -1
         if observation.shape != (rows, self.input_size) or state.shape != (rows, self.state_size):
             raise ValueError(
                 f"step takes obs [B, {self.input_size}], h [B, {self.state_size}] and dt [B], "
                 f"got {list(observation.shape)}, {list(state.shape)} and {list(elapsed.shape)}"
             )
-        observation /= self._scale
-        self.cell.step_into(observation, elapsed / self.period, state)
-        return self._act(observation, state), state
+        action = np.empty((rows, self.action_size))
+        self._step(observation, elapsed, state, action)
+        return action, state
+
+    @cached_property
+    def single_step(self) -> tuple[int, NDArray[np.float64]] | None:
+        """`step` of one vehicle for kernels to call (`by_address`): where it is compiled, and the policy as it reads that; None of
+        cells that have none, and without numba."""
+        return self.cell.single_step((self.input_size, self.state_size, self.action_size), self._actor)
 
     def action(self, obs: ArrayLike, h: ArrayLike) -> NDArray[np.float64]:
-        """What the actor makes of obs [B, I] and the state h [B, H] after the step: [B, A], as `step` returns it."""
-        return self._act(np.array(obs, np.float32, order="C") / self._scale, np.array(h, np.float32, order="C"))
+        """What the actor makes of obs [B, I] and the state h [B, H] after the step: [B, A], as `step` returns it.
 
-    def _act(self, observation: NDArray[np.float32], state: NDArray[np.float32]) -> NDArray[np.float64]:
-        action = np.empty((len(state), self.action_size), np.float64)
-        actor.act(*self._actor, observation, state, self.cell.shown.start, action)
+        Raises ValueError on a wrong shape.
+        """
+        observation, state = as_read(obs), np.array(h, np.float32, order="C")
+        rows = len(observation)
+        if observation.shape != (rows, self.input_size) or state.shape != (rows, self.state_size):
+            raise ValueError(
+                f"action takes obs [B, {self.input_size}] and h [B, {self.state_size}], "
+                f"got {list(observation.shape)} and {list(state.shape)}"
+            )
+        action = np.empty((rows, self.action_size))
+        actor.act(*self._actor, observation, state, action)
         return action
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -10,7 +11,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .kernels.backend import KERNELS, warn_of_plain_python
+from .kernels.actor import no_actor
+from .kernels.backend import KERNELS, numba, warn_of_plain_python
+from .kernels.by_address import address_of, pack_policy
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -42,15 +45,18 @@ class PreparedCell:
         arrays = {name: np.array(tensors[name], self.dtype, order="C") for name in tensors}
         kernels: Any = import_module(f".kernels.{self.name}", __package__)
         try:
-            self._prepared = kernels.prepare(config, arrays)
+            prepared = kernels.prepare(config, arrays)
         except KeyError as error:
             raise ValueError(f"cell {self.name!r} needs the argument {error}") from None
         except TypeError as error:
             raise ValueError(f"cell {self.name!r}: {error}") from None
         warn_of_plain_python()
-        self._step = kernels.step
         self.input_size: int = config["input_size"]
         self.period = float(config["period"])
+        self._kernels, self._arguments = kernels, (*prepared, self.period)
+        self.kernel = partial(kernels.step, *self._arguments)
+        """One step in one compiled call: of what `actor.prepare` returned, x, dt, h and action; h and action are written."""
+        self._no_actor = no_actor(self.input_size, self.dtype)
         self.state_size, self.shown = layout(config)
         self._output_map = output_map(config, arrays)
 
@@ -68,20 +74,27 @@ class PreparedCell:
 
         Raises ValueError on a wrong shape.
         """
-        inputs, state = np.array(x, self.dtype, order="C"), np.array(h, self.dtype, order="C")
-        elapsed = np.asarray(dt, np.float64)
+        inputs, state, elapsed = as_read(x), np.array(h, self.dtype, order="C"), as_read(dt)
         rows = len(elapsed) if elapsed.ndim == 1 else -1
         if inputs.shape != (rows, self.input_size) or state.shape != (rows, self.state_size):
             raise ValueError(
                 f"step takes x [B, {self.input_size}], h [B, {self.state_size}] and dt [B], "
                 f"got {list(inputs.shape)}, {list(state.shape)} and {list(elapsed.shape)}"
             )
-        self.step_into(inputs, elapsed / self.period, state)
+        self.step_into(inputs, elapsed, state)
         return state
 
-    def step_into(self, x: NDArray[Any], periods: NDArray[np.float64], h: NDArray[Any]) -> None:
-        """`step` without its checks: C-ordered x [B, I] and h [B, H] of the cell's dtype, elapsed time [B] in periods; h is written."""
-        self._step(*self._prepared, x, periods, h)
+    def step_into(self, x: NDArray[np.float64], dt: NDArray[np.float64], h: NDArray[Any]) -> None:
+        """`step` without its checks: x [B, I] and dt [B] of `as_read`; h [B, H], C-ordered of the cell's dtype, is written."""
+        self.kernel(*self._no_actor, x, dt, h, np.empty((len(h), 0)))
+
+    def single_step(
+        self, sizes: tuple[int, int, int], actor: tuple[Any, ...]
+    ) -> tuple[int, NDArray[np.float64]] | None:
+        """`DeployedPolicy.single_step` with this cell, these `sizes` (`pack_policy`) and what `actor.prepare` returned."""
+        if numba is None or not hasattr(self._kernels, "single"):
+            return None
+        return address_of(self._kernels.single), pack_policy(sizes, (*self._arguments, *actor))
 
     def output(self, h: NDArray[Any]) -> NDArray[Any]:
         """What the cell shows of its state: h [..., H] -> y [..., O]."""
@@ -98,6 +111,12 @@ class PreparedCell:
         inputs = weight.shape[1] - self.output_size
         scale = np.concatenate([np.ones(inputs, gain.dtype), gain])
         return weight * scale, bias + weight[:, inputs:] @ offset
+
+
+def as_read(values: ArrayLike) -> NDArray[np.float64]:
+    """As kernels read it, C-ordered float64; copied where it is read-only as well, which they would be compiled anew for."""
+    array = np.asarray(values, np.float64)
+    return array if array.flags.carray else np.array(array, order="C")
 
 
 def prepared(cell: Cell) -> PreparedCell:

@@ -6,35 +6,37 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from .arithmetic import INPUT_TILE, copy, linear, pack_linear, tanh_all
+from .arithmetic import INPUT_TILE, aligned, copy, divide, linear, pack_linear, tanh_all
 from .backend import helper, kernel
 
 
 @kernel
-def act(weights, layers, squash, x, h, first, action):
-    """Actions [B, A] from observations x [B, I] and the part of the state h [B, H] that the cell shows, from `first` on.
+def act(scale, maps, sizes, squash, shown, x, h, action):
+    """Actions [B, A] from x [B, I] / scale and the part of the state h [B, H] that the cell shows, from `shown` on.
 
-    weights: the linear maps from `pack_linear`, one after the other; layers [M, 2]: inputs and outputs of each. The last layer is
-    squashed by tanh, or clipped to [-1, 1]. Row by row.
+    maps: the linear maps from `pack_linear`, one after the other; sizes [M, 2]: inputs and outputs of each. The last layer is
+    squashed by tanh, or clipped to [-1, 1]. Row by row. Every cell's kernel ends with it, so that a policy's step is one call
+    from Python; where there are no maps (`no_actor`) it does nothing.
     """
-    widest = layers.max() + INPUT_TILE
-    read, work = np.empty(widest, x.dtype), np.empty(widest, x.dtype)
-    inputs, outputs = x.shape[1], layers[0, 0] - x.shape[1]
+    if sizes.shape[0] == 0:
+        return
+    room = np.empty((2, sizes.max() + INPUT_TILE), h.dtype)
+    read, work = room[0], room[1]
+    inputs, last = x.shape[1], sizes.shape[0] - 1
     for b in range(x.shape[0]):
-        copy(x[b], read)
-        copy(h[b, first : first + outputs], read[inputs : inputs + outputs])
+        divide(x[b], scale, read)
+        copy(h[b, shown : shown + sizes[0, 0] - inputs], read[inputs:])
         at = 0
-        for i in range(layers.shape[0]):
-            at = linear(weights, at, read, layers[i, 0], work, layers[i, 1])
-            if i + 1 < layers.shape[0] or squash:
-                tanh_all(work[: layers[i, 1]])
+        for i in range(last + 1):
+            at = linear(maps, at, read, sizes[i, 0], work, sizes[i, 1])
+            if i < last or squash:
+                tanh_all(work[: sizes[i, 1]])
             else:
-                _clip(work[: layers[i, 1]])
-            copy(work[: layers[i, 1]], read)
-        for k in range(action.shape[1]):
-            action[b, k] = read[k]
+                _clip(work[: sizes[i, 1]])
+            read, work = work, read
+        copy(read[: action.shape[1]], action[b])
 
 
 @helper
@@ -44,13 +46,19 @@ def _clip(x):
         x[i] = -1 if x[i] < -1 else (1 if x[i] > 1 else x[i])  # noqa: FURB136
 
 
-def prepare(maps: Sequence[tuple[NDArray[Any], NDArray[Any]]], squash: bool) -> tuple[Any, ...]:
+def prepare(
+    scale: Sequence[float], maps: Sequence[tuple[NDArray[Any], NDArray[Any]]], squash: bool, shown: int
+) -> tuple[Any, ...]:
     """The leading arguments of `act`, from weight [out, in] and bias [out] of each layer."""
-    packed = np.concatenate([pack_linear(weight, bias) for weight, bias in maps])
-    return packed, np.array([weight.shape[::-1] for weight, _ in maps]), squash
+    packed = aligned(np.concatenate([pack_linear(weight, bias) for weight, bias in maps]))
+    return np.array(scale, packed.dtype), packed, np.array([weight.shape[::-1] for weight, _ in maps]), squash, shown
+
+
+def no_actor(inputs: int, dtype: DTypeLike) -> tuple[Any, ...]:
+    """What stands for the leading arguments of `act` where a cell is stepped without one."""
+    return np.ones(inputs, dtype), np.zeros(0, dtype), np.zeros((0, 2), np.int64), False, 0
 
 
 def compile_for(dtype: str) -> None:
     """Compile `act`, or load it from the cache, for "float32" or "float64"."""
-    one = np.zeros((1, 1), dtype)
-    act(*prepare([(np.zeros((1, 2), dtype), np.zeros(1, dtype))], False), one, one, 0, np.zeros((1, 1)))
+    act(*no_actor(1, dtype), np.zeros((1, 1)), np.zeros((1, 1), dtype), np.zeros((1, 0)))

@@ -51,8 +51,10 @@ def stamp(*files: Path) -> bytes:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
 
 
-HELPERS = stamp(Path(__file__).with_name("arithmetic.py"))
-"""Of the helpers that the kernels of this folder share."""
+HELPERS = stamp(
+    *(Path(__file__).with_name(name) for name in ("actor.py", "arithmetic.py", "by_address.py", "packed.py"))
+)
+"""Of what the kernels of this folder share."""
 
 
 def helper(function: Callable[..., Any]) -> Any:

@@ -27,8 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..wiring import Wiring
-from .arithmetic import INPUT_TILE, add, copy, fill, linear, multiply, pack_linear, tanh, tanh_all
+from .actor import act, no_actor
+from .arithmetic import INPUT_TILE, add, aligned, copy, divide, fill, linear, multiply, pack_linear, tanh, tanh_all
 from .backend import check_tensors, helper, kernel
+from .by_address import period_and_actor, vehicle, whole
+from .packed import integer, integers, singles
 
 MODES = ("default", "pure", "no_gate")
 LECUN_GAIN, LECUN_SLOPE = 1.7159, 0.666
@@ -236,18 +239,18 @@ def backward(
 
 
 @kernel
-def step(weights, layers, depth, backbone, decay, gated, x, periods, h):
-    """Advance the state h [B, H] by one step, in place and row by row, from inputs x [B, I] and periods [B].
+def step(weights, layers, depth, backbone, decay, gated, period, scale, maps, sizes, squash, shown, x, dt, h, action):
+    """Advance h [B, H] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`.
 
     weights: the linear maps of all layers from `pack_linear`, in the order they are applied; layers [L, 3]: inputs, units,
     first neuron; depth and backbone: number and width of the backbone layers; decay [2, H] in mode "pure": rate and asymptote
     of each neuron, otherwise [2, 0].
     """
-    widest = max(layers[:, 0].max() + layers[:, 1].max(), backbone, 4 * layers[:, 1].max()) + INPUT_TILE
+    widest = x.shape[1] + 4 * h.shape[1] + backbone + INPUT_TILE
     read, work = np.empty(widest, h.dtype), np.empty(widest, h.dtype)
     for b in range(x.shape[0]):
-        copy(x[b], read)
-        at = 0
+        divide(x[b], scale, read)
+        at, elapsed = 0, dt[b] / period
         for i in range(layers.shape[0]):
             inputs, units, first = layers[i]
             own = h[b, first : first + units]
@@ -260,11 +263,20 @@ def step(weights, layers, depth, backbone, decay, gated, x, periods, h):
                 features = backbone
             if decay.size > 0:
                 at = linear(weights, at, read, features, work, units)
-                _decay(decay[:, first : first + units], periods[b], work[:units], own)
+                _decay(decay[:, first : first + units], elapsed, work[:units], own)
             else:
                 at = linear(weights, at, read, features, work, 4 * units)
-                _slide(periods[b], gated, work, own)
+                _slide(elapsed, gated, work, own)
             copy(own, read)
+    act(scale, maps, sizes, squash, shown, x, h, action)
+
+
+def single(policy, observation, dt, state, action):
+    """`step` of one vehicle, to be called `by_address`."""
+    p = whole(policy)
+    maps = singles(p, 3), integers(p, 4).reshape(-1, 3), integer(p, 5), integer(p, 6)
+    decay, gated = singles(p, 7).reshape(2, -1), integer(p, 8) != 0
+    step(*maps, decay, gated, *period_and_actor(p, 9), *vehicle(p, observation, dt, state, action))
 
 
 @helper
@@ -340,7 +352,7 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
     layers = [
         (*synapses.shape, neurons.start) for synapses, neurons in zip(wiring.layer_synapses, wiring.layers, strict=True)
     ]
-    return np.concatenate(parts), np.array(layers), depth, backbone, decay, mode == "default"
+    return aligned(np.concatenate(parts)), np.array(layers), depth, backbone, decay, mode == "default"
 
 
 def _maps(layer: int, depth: int) -> list[str]:
@@ -370,5 +382,6 @@ def compile_for(dtype: str) -> None:
     weights = one[0], one[0, 0], one, one[0], gate.T.copy(), gate[0]
     forward(one, one[0], one[0, :, :0], reset, *weights, True, one.copy(), one, z, activity, gate)
     backward(one, one, one[0], reset, one[0], one, gate.T.copy(), True, z, activity, one, z, heads, one[0])
-    layers, packed = np.array([[1, 1, 0]]), np.zeros(2 * (INPUT_TILE + 1) * 4, dtype)
-    step(packed, layers, 1, 1, np.zeros((2, 0), dtype), True, one[0], np.ones(1), one[0])
+    layers, packed = np.array([[1, 1, 0]]), np.tile(pack_linear(np.zeros((4, 2), dtype), np.zeros(4, dtype)), 2)
+    none = 1.0, *no_actor(1, dtype), np.zeros((1, 1)), np.ones(1), one[0], np.zeros((1, 0))
+    step(packed, layers, 1, 1, np.zeros((2, 0), dtype), True, *none)

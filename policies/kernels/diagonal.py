@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arithmetic import INPUT_TILE, OUTPUT_TILE, add, copy, fill, linear, pack_linear, padded, sigmoid, tanh
+from .actor import act, no_actor
+from .arithmetic import INPUT_TILE, OUTPUT_TILE, add, copy, divide, fill, linear, pack_linear, padded, sigmoid, tanh
 from .backend import check_tensors, helper, kernel, numba
 
 # log(1 + y) = s R(s^2) with s = y / (2 + y), on 0 <= y <= 1, fitted for the smallest largest relative error, 4e-9 before rounding.
@@ -160,17 +161,18 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
 
 
 @kernel
-def step(weight, feedback, leak, x, periods, h):
-    """Advance h [B, H] in place, row by row, by the elapsed `periods` [B] under the inputs x [B, I]."""
+def step(weight, feedback, leak, period, scale, maps, sizes, squash, shown, x, dt, h, action):
+    """Advance h [B, H] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     inputs, units = x.shape[1], leak.size
     drive, padded_x = np.empty(padded(2 * units, OUTPUT_TILE), h.dtype), np.empty(padded(inputs, INPUT_TILE), h.dtype)
     activity, before = np.empty((3, units), h.dtype), np.empty_like(leak)
     for b in range(x.shape[0]):
-        copy(x[b], padded_x)
+        divide(x[b], scale, padded_x)
         linear(weight, 0, padded_x, inputs, drive, 2 * units)
         copy(h[b], before)
-        heads, elapsed = drive[: 2 * units].reshape(2, units), h.dtype.type(periods[b])
+        heads, elapsed = drive[: 2 * units].reshape(2, units), h.dtype.type(dt[b] / period)
         _advance(heads, feedback, leak, elapsed, before, activity[0], activity[1], activity[2], h[b])
+    act(scale, maps, sizes, squash, shown, x, h, action)
 
 
 @kernel
@@ -235,4 +237,5 @@ def compile_for(dtype: str) -> None:
     activity = np.zeros((1, 1, 3, 1), dtype)
     forward(pair, one[0], pair[0, 0], one[0, 0], one[0], reset, one, activity)
     backward(one, one[0], one, pair[0, 0], one[0], reset, activity, pair.copy(), pair[0, 0], one.copy(), one[0])
-    step(pack_linear(pair[0, 0], pair[0, 0, :, 0]), pair[0, 0], one[0, 0], one[0], np.ones(1), one[0].copy())
+    none = 1.0, *no_actor(1, dtype), np.zeros((1, 1)), np.ones(1), one[0].copy(), np.zeros((1, 0))
+    step(pack_linear(pair[0, 0], pair[0, 0, :, 0]), pair[0, 0], one[0, 0], *none)

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .actor import act, no_actor
 from .arithmetic import (
     INPUT_TILE,
     OUTPUT_TILE,
     add,
     copy,
+    divide,
     fill,
     linear,
     multiply,
@@ -122,19 +124,21 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
 
 
 @kernel
-def step(weight, recurrent, x, periods, h):
-    """Advance h [B, U] in place, row by row, by the elapsed `periods` [B] under the inputs x [B, I]."""
+def step(weight, recurrent, period, scale, maps, sizes, squash, shown, x, dt, h, action):
+    """Advance h [B, U] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     inputs, units = x.shape[1], h.shape[1]
     read, before = np.empty(padded(inputs + 1, INPUT_TILE), h.dtype), np.empty(padded(units, INPUT_TILE), h.dtype)
-    drive, recalled = np.empty((2, padded(3 * units, OUTPUT_TILE)), h.dtype)
+    room = np.empty((2, padded(3 * units, OUTPUT_TILE)), h.dtype)
+    drive, recalled = room[0], room[1]
     activity = np.empty((4, units), h.dtype)
     for b in range(x.shape[0]):
-        copy(x[b], read)
-        read[inputs] = periods[b] - 1.0
+        divide(x[b], scale, read)
+        read[inputs] = dt[b] / period - 1.0
         copy(h[b], before)
         linear(weight, 0, read, inputs + 1, drive, 3 * units)
         linear(recurrent, 0, before, units, recalled, 3 * units)
         _activate(drive, recalled, before[:units], activity, h[b])
+    act(scale, maps, sizes, squash, shown, x, h, action)
 
 
 def compile_for(dtype: str) -> None:
@@ -144,4 +148,4 @@ def compile_for(dtype: str) -> None:
     forward(gates, one[0], gates[0], gates[0, 0], reset, one.copy(), one, activity)
     backward(one, gates[0].T.copy(), reset, one, activity, gates, gates.copy(), one[0])
     weights = (pack_linear(np.zeros((3, inputs), dtype), gates[0, 0]) for inputs in (2, 1))
-    step(*weights, one[0], np.ones(1), one[0].copy())
+    step(*weights, 1.0, *no_actor(1, dtype), np.zeros((1, 1)), np.ones(1), one[0].copy(), np.zeros((1, 0)))

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .actor import act, no_actor
 from .arithmetic import (
     INPUT_TILE,
     OUTPUT_TILE,
     add,
     copy,
+    divide,
     fill,
     linear,
     multiply,
@@ -137,19 +139,20 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
 
 
 @kernel
-def step(weight, x, periods, h):
-    """Advance h [B, 2U] in place, row by row, by the elapsed `periods` [B] under the inputs x [B, I]."""
+def step(weight, period, scale, maps, sizes, squash, shown, x, dt, h, action):
+    """Advance h [B, 2U] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     inputs, units = x.shape[1], h.shape[1] // 2
     read = np.empty(padded(inputs + 1 + units, INPUT_TILE), h.dtype)
     gates = np.empty(padded(5 * units, OUTPUT_TILE), h.dtype)
     activity, before = gates[: 5 * units].reshape(5, units), np.empty(units, h.dtype)
     for b in range(x.shape[0]):
-        copy(x[b], read)
-        read[inputs] = periods[b] - 1.0
+        divide(x[b], scale, read)
+        read[inputs] = dt[b] / period - 1.0
         copy(h[b, :units], read[inputs + 1 :])
         copy(h[b, units:], before)
         linear(weight, 0, read, inputs + 1 + units, gates, 4 * units)
         _activate(activity, before, h[b])
+    act(scale, maps, sizes, squash, shown, x, h, action)
 
 
 def compile_for(dtype: str) -> None:
@@ -158,7 +161,8 @@ def compile_for(dtype: str) -> None:
     gates, activity = np.zeros((1, 1, 4), dtype), np.zeros((1, 1, 5, 1), dtype)
     forward(gates, state[0], gates[0], reset, state.copy(), one, activity)
     backward(state, state[0], state, gates[0].T.copy(), reset, activity, gates, one[0], one[0])
-    step(pack_linear(np.zeros((4, 3), dtype), gates[0, 0]), one[0], np.ones(1), state[0].copy())
+    none = 1.0, *no_actor(1, dtype), np.zeros((1, 1)), np.ones(1), state[0].copy(), np.zeros((1, 0))
+    step(pack_linear(np.zeros((4, 3), dtype), gates[0, 0]), *none)
 
 
 def state_size(config: Mapping[str, Any]) -> int:

@@ -22,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..wiring import Wiring
-from .arithmetic import INPUT_TILE, add, copy
+from .actor import act
+from .arithmetic import INPUT_TILE, add, copy, divide
 from .backend import check_tensors, helper, kernel, numba
+from .by_address import period_and_actor, vehicle, whole
+from .packed import integer, integers, real, singles
 
 SOLVERS = ("semi_implicit", "euler", "rk4")
 #: The parameters of a synapse.
@@ -305,8 +308,8 @@ def _softplus(x: NDArray[Any]) -> NDArray[Any]:
 
 
 @kernel
-def step(weights, reach, neurons, solver, unfolds, limit, x, periods, h):
-    """Advance h [B, H] in place, row by row, by the elapsed `periods` [B] under the inputs x [B, I]."""
+def step(weights, reach, neurons, solver, unfolds, limit, period, scale, maps, sizes, squash, shown, x, dt, h, action):
+    """Advance h [B, H] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     units = h.shape[1]
     circuit, inputs, v = (
         (weights, reach, limit),
@@ -315,8 +318,8 @@ def step(weights, reach, neurons, solver, unfolds, limit, x, periods, h):
     )
     sensed, total, increments = np.empty_like(neurons), np.empty_like(neurons), np.empty((4, units), h.dtype)
     for b in range(h.shape[0]):
-        elapsed = h.dtype.type(periods[b] / unfolds)
-        copy(x[b], inputs)
+        elapsed = h.dtype.type(dt[b] / period / unfolds)
+        divide(x[b], scale, inputs)
         _listen(circuit, 0, inputs, neurons, sensed)
         copy(h[b], v)
         for _ in range(unfolds):
@@ -329,6 +332,17 @@ def step(weights, reach, neurons, solver, unfolds, limit, x, periods, h):
             else:
                 _runge_kutta(circuit, v, sensed, elapsed, total, increments)
         copy(v[:units], h[b])
+    act(scale, maps, sizes, squash, shown, x, h, action)
+
+
+def single(policy, observation, dt, state, action):
+    """`step` of one vehicle, to be called `by_address`."""
+    p = whole(policy)
+    units = integer(p, 1)
+    weights, reach = singles(p, 3).reshape(2, 4, units, -1), integers(p, 4).reshape(2, units)
+    neurons, limit = singles(p, 5)[: 3 * units].reshape(3, units), np.float32(real(p, 8))
+    numbers = integer(p, 6), integer(p, 7), limit
+    step(weights, reach, neurons, *numbers, *period_and_actor(p, 9), *vehicle(p, observation, dt, state, action))
 
 
 @helper

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..prepared import PreparedCell, layout
 from ..prepared import output_map as map_of
 from . import lstm
+from .actor import act
 
 
 def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
@@ -28,15 +29,24 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
 def step(
     inner: PreparedCell,
     memory: tuple[NDArray[Any], ...],
-    x: NDArray[Any],
-    periods: NDArray[np.float64],
+    period: float,
+    scale: NDArray[Any],
+    maps: NDArray[Any],
+    sizes: NDArray[np.int64],
+    squash: bool,
+    shown: int,
+    x: NDArray[np.float64],
+    dt: NDArray[np.float64],
     h: NDArray[Any],
+    action: NDArray[np.float64],
 ) -> None:
-    """Advance h [B, 2U], the inner state and the memory, in place, row by row."""
-    lstm.step(*memory, x, periods, h)
+    """Advance h [B, 2U], the inner state and the memory, in place, row by row; then `act`."""
+    no_actor = scale, maps[:0], sizes[:0], squash, shown
+    lstm.step(*memory, period, *no_actor, x, dt, h, action)
     state = np.ascontiguousarray(h[:, : inner.state_size])
-    inner.step_into(x, periods, state)
+    inner.kernel(*no_actor, x, dt, state, action)
     h[:, : inner.state_size] = state
+    act(scale, maps, sizes, squash, shown, x, h, action)
 
 
 def inner_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arithmetic import INPUT_TILE, OUTPUT_TILE, copy, linear, pack_linear, padded, tanh_all
+from .actor import act, no_actor
+from .arithmetic import INPUT_TILE, OUTPUT_TILE, copy, divide, linear, pack_linear, padded, tanh_all
 from .backend import check_tensors, helper, kernel
 
 
@@ -21,17 +22,18 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
 
 
 @kernel
-def step(weight, kept_in_period, x, periods, h):
-    """Advance h [B, H] in place, row by row, by the elapsed `periods` [B] under the inputs x [B, I]."""
+def step(weight, kept_in_period, period, scale, maps, sizes, squash, shown, x, dt, h, action):
+    """Advance h [B, H] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     inputs, units = x.shape[1], h.shape[1]
     read = np.empty(padded(inputs + units, INPUT_TILE), h.dtype)
     drive = np.empty(padded(units, OUTPUT_TILE), h.dtype)
     for b in range(x.shape[0]):
-        copy(x[b], read)
+        divide(x[b], scale, read)
         copy(h[b], read[inputs:])
         linear(weight, 0, read, inputs + units, drive, units)
         tanh_all(drive[:units])
-        _relax(h[b], drive, h.dtype.type(kept_in_period ** periods[b]))
+        _relax(h[b], drive, h.dtype.type(kept_in_period ** (dt[b] / period)))
+    act(scale, maps, sizes, squash, shown, x, h, action)
 
 
 @helper
@@ -43,4 +45,13 @@ def _relax(h, drive, kept):
 def compile_for(dtype: str) -> None:
     """Compile, or load from the cache, the kernel for "float32" or "float64", by one step with one unit."""
     one = np.zeros((1, 1), dtype)
-    step(pack_linear(np.zeros((1, 2), dtype), one[0]), 0.5, one, np.ones(1), one)
+    step(
+        pack_linear(np.zeros((1, 2), dtype), one[0]),
+        0.5,
+        1.0,
+        *no_actor(1, dtype),
+        np.zeros((1, 1)),
+        np.ones(1),
+        one,
+        np.zeros((1, 0)),
+    )

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from undrift.policies import CELLS, Cell, CfC, DeployedPolicy, Wiring, make_cell
+from undrift.policies.kernels.backend import helper
+from undrift.policies.kernels.by_address import call
 
 INPUTS, ACTIONS = 5, 2
 CONFIG = CfC(INPUTS, 9, backbone_units=11).config
@@ -89,6 +91,27 @@ def test_a_batch_gives_the_bits_of_single_rows(make: Callable[[], Cell]) -> None
     rows = [policy.step(obs[b : b + 1], h[b : b + 1], dt[b : b + 1]) for b in range(37)]
     np.testing.assert_array_equal(action, np.concatenate([row[0] for row in rows]))
     np.testing.assert_array_equal(after, np.concatenate([row[1] for row in rows]))
+
+
+@helper
+def called(address: int, packed: Any, obs: Any, dt: Any, h: Any, action: Any) -> None:
+    call(address, packed.ctypes.data, obs.ctypes.data, dt.ctypes.data, h.ctypes.data, action.ctypes.data)
+
+
+@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_step_that_a_kernel_calls_by_its_address_gives_the_same_bits(make: Callable[[], Cell], squash: bool) -> None:
+    policy, cell, _ = build(make, squash)
+    if cell.config["cell"] not in ("cfc", "ltc"):
+        assert policy.single_step is None
+        return
+    h, own_h, action = policy.initial_state(1), policy.initial_state(1), np.empty((1, ACTIONS))
+    for seed in range(4):
+        obs, dt = sample(1, seed)
+        called(*policy.single_step, obs, dt, own_h, action)
+        expected, h = policy.step(obs, h, dt)
+        np.testing.assert_array_equal(action, expected)
+        np.testing.assert_array_equal(own_h, h)
 
 
 def test_a_step_leaves_its_arguments_unchanged_and_takes_read_only_arrays() -> None:

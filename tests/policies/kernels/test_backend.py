@@ -99,6 +99,7 @@ def test_every_cell_has_kernels_that_can_be_compiled_ahead() -> None:
     backend.compile_kernels(progress=lambda done, total: progress.append((done, total)))
     count = len(backend.KERNELS) + 1
     assert progress == [(done, count) for done in range(count + 1)]
+    assert all(backend.available(name, "float32") for name in (*backend.KERNELS, "actor"))
 
 
 def test_the_kernels_load_without_torch() -> None:
@@ -110,7 +111,8 @@ def test_compiled_kernels_are_kept_until_their_helpers_change(tmp_path: Path) ->
     kernels = tmp_path / "kernels"
     kernels.mkdir()
     (kernels / "backend.py").write_text(Path(backend.__file__).read_text())
-    (kernels / "__init__.py").touch()
+    for name in ("__init__.py", "actor.py", "by_address.py", "packed.py"):
+        (kernels / name).touch()
     (kernels / "cell.py").write_text(
         "from .arithmetic import double\nfrom .backend import kernel\n@kernel\ndef apply(x):\n    return double(x)\n"
     )

@@ -1,0 +1,83 @@
+"""Calling compiled code by its address: a kernel that named another, or were given it, would be compiled for that one alone.
+
+So a policy can be asked within kernels that know of no cell. A cell's `single` is its `step` for one vehicle, from the addresses of
+the policy (`whole`) and of the vehicle's observation, elapsed time, state and action (`vehicle`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .backend import _OPTIONS, HELPERS, helper, numba
+from .packed import integer, integers, pack, real, singles
+
+if numba is not None:
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    _DOUBLES, _SINGLES = types.CPointer(types.float64), types.CPointer(types.float32)
+    _SIGNATURE = (_DOUBLES, _DOUBLES, _DOUBLES, _SINGLES, _DOUBLES), types.void
+
+    @intrinsic
+    def call(context, address, policy, observation, dt, state, action):
+        """Call what `address_of` found, with the addresses of arrays."""
+
+        def generate(context, builder, signature, arguments):
+            integers = [context.get_value_type(each) for each in signature.args[1:]]
+            function = ir.FunctionType(ir.VoidType(), integers).as_pointer()
+            builder.call(builder.inttoptr(arguments[0], function), arguments[1:])
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 6), generate
+
+
+def pack_policy(sizes: tuple[int, int, int], arguments: tuple[Any, ...]) -> np.ndarray:
+    """A policy as its cell's `single` reads it: numbers of channels, of states and of actions, and the `arguments` that its cell's
+    `step` takes before those of a vehicle."""
+    return pack((*sizes, *arguments))
+
+
+@helper
+def whole(policy):
+    """The packed policy of this address."""
+    return numba.carray(policy, int(numba.carray(policy, 1)[0]))
+
+
+@helper
+def vehicle(packed, observation, dt, state, action):
+    """The last arguments of `step`, of one vehicle and the policy that was packed."""
+    inputs, states, actions = integer(packed, 0), integer(packed, 1), integer(packed, 2)
+    return (
+        numba.carray(observation, (1, inputs)),
+        numba.carray(dt, 1),
+        numba.carray(state, (1, states)),
+        numba.carray(action, (1, actions)),
+    )
+
+
+@helper
+def period_and_actor(packed, k):
+    """The arguments of `step` between those of the cell and the last ones, of which the first is the k-th that was packed."""
+    squash, shown = integer(packed, k + 4) != 0, integer(packed, k + 5)
+    sizes = integers(packed, k + 3).reshape(-1, 2)
+    return real(packed, k), singles(packed, k + 1), singles(packed, k + 2), sizes, squash, shown
+
+
+@cache
+def address_of(function: Callable[..., None]) -> int:
+    """Where the compiled code of a cell's `single` is; kept on disk as that of a `kernel` is."""
+    from numba.core.ccallback import CFunc
+
+    compiled: Any = CFunc(function, _SIGNATURE, locals={}, options=dict(_OPTIONS))
+    compiled.enable_caching()
+    with suppress(AttributeError):
+        compiled._cache._cache_file._source_stamp += HELPERS
+    compiled.compile()
+    found: int = compiled.address
+    return found
