@@ -15,11 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .adaptation import Adapter, Guard, State, Transition
-from .adaptation.compiled import kernel
+from .adaptation.at_once import LIMITS, AtOnce, send, write_columns
 from .files import write_atomically
-
-_ACTIVITY_RATE = 0.1
-"""Share of a new command in the mean of how much commands change."""
 
 
 class Policy(Protocol):
@@ -71,16 +68,18 @@ class Loop:
         self.dt = adapter.nominal.dt if dt is None else dt
         self._previous_action = adapter.nominal.reader.previous_action_index
         names = adapter.nominal.observation_names
-        self._channels = len(names)
+        self._channels, self._actions = len(names), adapter.nominal.reader.actions
         self._sampled = adapter.nominal.sampled_index
         self._step_duration = names.index("step_duration") if "step_duration" in names else None
         self.state = self._fresh(1)
+        self._at_once = self._calls()
         self.shown = self.state.observation
         """[N, O] what the policy was shown last."""
 
     def reset(self, n: int = 1) -> None:
         """Begin with `n` vehicles that have no memory and have learned nothing."""
         self.state = self._fresh(n)
+        self._at_once = self._calls()
         self.guard.clear()
         if self.adapter.notice:
             self.guard.announce(self.adapter.notice, n)
@@ -105,15 +104,12 @@ class Loop:
         """
         s = self.state
         measured, _ = self.guard.repair(self._rows(observation), s.observation, self._sampled, s.steps)
-        if dt is None:
-            dt = self.dt if self._step_duration is None else measured[:, self._step_duration]
         seen, after = self.adapter.see(s.adapter, measured)
         seen, s.adapter = self.guard.admit_view(measured, seen, self.adapter, s.adapter, after, s.steps)
         # The policy is shown what it did itself, not what was made of it: it was trained on its own actions.
         self.shown = seen.copy()
-        _write_columns(s.own_action, self._previous_action, self.shown)
-        s.observation, s.dt = measured, np.empty(len(s.steps))
-        s.dt[:] = dt
+        write_columns(s.own_action, self._previous_action, self.shown)
+        s.observation, s.dt = measured, self._elapsed(measured, dt)
         return self.shown
 
     def send(self, own: np.ndarray) -> np.ndarray:
@@ -122,7 +118,7 @@ class Loop:
         proposed, after = self.adapter.correct(s.adapter, s.observation, own, s.dt)
         s.own_action, s.wish, s.adapter = self.guard.admit_action(own, proposed, s.sent, s.adapter, after, s.steps)
         last, s.sent = s.sent, np.empty(s.wish.shape)
-        _send(s.wish, last, s.sent, s.activity, s.steps, s.acted)
+        send(s.wish, last, s.sent, s.activity, s.steps, s.acted)
         return s.sent
 
     def learn(
@@ -140,20 +136,67 @@ class Loop:
             terminated: [N] bool; the state after a terminal one teaches nothing about this one.
             truncated: [N] bool; a truncated transition is a transition like any other.
         """
+        s, following = self.state, self._rows(next_observation)
+        if not self._learn_at_once(following, terminated):
+            following, usable, permitted = self.guard.admit_sample(
+                following, s.observation, self._sampled, terminated, s.wish, s.activity, s.steps
+            )
+            transition = Transition(s.observation, s.sent, permitted[0], following, usable, s.dt, *permitted[1:])
+            learned = self.adapter.learn(s.adapter, transition)
+            s.adapter, s.worse = self.guard.admit_learned(self.adapter, s.adapter, learned, s.acted, s.worse, s.steps)
+            s.acted.fill(False)
+
+    def _learn_at_once(self, following: np.ndarray, terminated: bool | np.ndarray) -> bool:
+        """`learn` in one compiled call; whether that was possible."""
         s = self.state
-        following, usable, permitted = self.guard.admit_sample(
-            self._rows(next_observation), s.observation, self._sampled, terminated, s.wish, s.activity, s.steps
-        )
-        transition = Transition(s.observation, s.sent, permitted[0], following, usable, s.dt, *permitted[1:])
-        learned = self.adapter.learn(s.adapter, transition)
-        s.adapter, s.worse = self.guard.admit_learned(self.adapter, s.adapter, learned, s.acted, s.worse, s.steps)
-        s.acted.fill(False)
+        if self._at_once is None or np.count_nonzero(terminated):
+            return False
+        after = s.adapter.copy()
+        flown = s.observation, following, s.wish, s.sent, s.dt, s.steps, s.activity, s.acted, s.worse
+        passed, is_due = self._at_once.learn(s.adapter.rows, after.rows, *flown)
+        if passed:
+            s.adapter = after
+            if is_due:
+                s.adapter, s.worse = self.guard.review(self.adapter, after, s.worse, s.steps)
+        return passed
 
     def estimate(self) -> np.ndarray:
         """The adapter's present belief, [N, E]; `adapter.estimate_names` names the columns."""
         if not self.adapter.estimate_names:
             return np.zeros((len(self.state.steps), 0))
         return self.adapter.estimate(self.state.adapter)
+
+    def _calls(self) -> AtOnce | None:
+        """The compiled calls for states such as the present one, by what the guard allows now; None where there are none, or
+        where the guard is off or of another kind, which may look otherwise."""
+        if not self.guard.enabled or type(self.guard) is not Guard:
+            return None
+        step, policy = self._single_step() or (0, np.zeros(0))
+        known = {"sampled": self._sampled, "previous_action": self._previous_action, "policy": policy, "step": step}
+        return self.adapter.at_once(self.state.adapter, known | {name: getattr(self.guard, name) for name in LIMITS})
+
+    def _single_step(self) -> tuple[int, np.ndarray] | None:
+        """Of a policy that kernels can call (`DeployedPolicy.single_step`)."""
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Addresses are those of this process.
+        return vars(self) | {"_at_once": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._at_once = self._calls()
+
+    def _elapsed(self, observation: np.ndarray, dt: float | np.ndarray | None) -> np.ndarray:
+        """Time in s since the last step, [N], from `dt` or, where that is None, observation [N, O]."""
+        if dt is None:
+            dt = self.dt if self._step_duration is None else observation[:, self._step_duration]
+        last = self.state.dt
+        if len(last) == 1 and isinstance(dt, float) and last[0] == dt:
+            return last  # nobody writes into it
+        elapsed = np.empty(len(observation))
+        elapsed[:] = dt
+        return elapsed
 
     def _rows(self, observation: np.ndarray) -> np.ndarray:
         rows = np.array(observation, dtype=np.float64, order="C", ndmin=2)
@@ -163,7 +206,7 @@ class Loop:
         return rows
 
     def _fresh(self, n: int) -> ControllerState:
-        actions = self.adapter.nominal.reader.actions
+        actions = self._actions
         return ControllerState(
             hidden=np.zeros((n, 0), dtype=np.float32),
             own_action=np.zeros((n, actions)),
@@ -194,14 +237,34 @@ class Controller(Loop):
 
     def __init__(self, policy: Policy, adapter: Adapter, guard: Guard | None = None, dt: float | None = None) -> None:
         self.policy = policy
+        self._callable = getattr(policy, "single_step", None) is not None
         super().__init__(adapter, guard, dt)
 
     def act(self, observation: np.ndarray, dt: float | np.ndarray | None = None) -> np.ndarray:
         """The action to send, within [-1, 1] and finite whatever the observation holds; arguments and errors as `show`."""
-        shown = self.show(observation, dt)
-        own, self.state.hidden = self.policy.step(shown, self.state.hidden, self.state.dt)
-        sent = self.send(own)
-        return sent[0] if np.ndim(observation) == 1 else sent
+        rows = self._rows(observation)
+        if not self._act_at_once(rows, dt):
+            shown = self.show(rows, dt)
+            own, self.state.hidden = self.policy.step(shown, self.state.hidden, self.state.dt)
+            self.send(own)
+        return self.state.sent[0] if np.ndim(observation) == 1 else self.state.sent
+
+    def _single_step(self) -> tuple[int, np.ndarray] | None:
+        return getattr(self.policy, "single_step", None)
+
+    def _act_at_once(self, observation: np.ndarray, dt: float | np.ndarray | None) -> bool:
+        """`show`, the policy and `send` in one compiled call; whether that was possible."""
+        s = self.state
+        if self._at_once is None or not self._callable:
+            return False
+        after, hidden, shown = s.adapter.copy(), s.hidden.copy(), observation.copy()
+        elapsed, actions = self._elapsed(observation, dt), np.empty((3, len(observation), self._actions))
+        flown = observation, s.observation, s.own_action, s.sent, elapsed, s.steps, s.activity, s.acted
+        if not self._at_once.act(after.rows, *flown, hidden, shown, actions):
+            return False
+        s.adapter, s.hidden, s.observation, s.dt, self.shown = after, hidden, observation, elapsed, shown
+        s.own_action, s.wish, s.sent = actions[0], actions[1], actions[2]
+        return True
 
     def predict(
         self,
@@ -262,31 +325,10 @@ class Controller(Loop):
                 "load it there, or begin anew with reset()."
             )
         self.state = _unflat(arrays)
+        self._at_once = self._calls()
 
     def _fresh(self, n: int) -> ControllerState:
         return replace(super()._fresh(n), hidden=self.policy.initial_state(n))
-
-
-@kernel
-def _send(wish, last, sent, activity, steps, acted):  # type: ignore[no-untyped-def]
-    """A wish [N, A] becomes sent [N, A], within [-1, 1]; with the `last` one it tells activity [N], by how much the liveliest
-    action changes per step of late. One step more of every vehicle, whose transition is open."""
-    for n in range(wish.shape[0]):
-        change = 0.0
-        for j in range(wish.shape[1]):
-            sent[n, j] = min(max(wish[n, j], -1.0), 1.0)
-            change = max(change, abs(sent[n, j] - last[n, j]))
-        activity[n] += _ACTIVITY_RATE * (change - activity[n])
-        steps[n] += 1
-        acted[n] = True
-
-
-@kernel
-def _write_columns(columns, index, rows):  # type: ignore[no-untyped-def]
-    """The channels `index` [K] of rows [N, O] become columns [N, K]."""
-    for n in range(rows.shape[0]):
-        for k in range(index.shape[0]):
-            rows[n, index[k]] = columns[n, k]
 
 
 def _with_rows(whole: ControllerState, rows: np.ndarray, part: ControllerState) -> ControllerState:

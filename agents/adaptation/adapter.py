@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .nominal import NominalModel
 from .state import State
+
+if TYPE_CHECKING:
+    from .at_once import AtOnce
 
 REGIMES = {
     "prediction": "a nominal model that predicts the next observation from the action sent",
@@ -90,6 +94,13 @@ class Adapter(ABC):
     def learn(self, state: State, transition: Transition) -> State:
         """The state after one transition."""
         return state
+
+    def at_once(self, state: State, limits: Mapping[str, Any]) -> AtOnce | None:
+        """`see`, the policy and `correct`, and then `learn`, in one compiled call each, with the guard's looks before and after
+        them, for states such as this one; None where there are no such calls.
+
+        limits: of `at_once.Constants`, all that the adapter does not know."""
+        return None
 
     def loss(self, state: State) -> np.ndarray | None:
         """[N, 3] what predicting one step ahead has cost of late, each sample scored before anything was learned from it:

@@ -11,14 +11,15 @@ from ...policies.kernels.backend import helper, inlined
 # Compiled code is kept until its own file changes, or one of these, whose functions are compiled into the kernels
 # of others.
 _SHARED = (
+    "at_once.py",
     "cholesky.py",
     "compensators/car.py",
     "compensators/drone.py",
     "compensators/generic.py",
     "demand.py",
     "estimator.py",
+    "guard.py",
     "nominal.py",
-    "packed.py",
     "presentation.py",
     "shadow.py",
     "state.py",

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...envs.signals import SignalReader
+from ...policies.kernels.packed import integers, reals
 from .compiled import helper, kernel
-from .packed import integers, reals
 
 
 class Demand(NamedTuple):

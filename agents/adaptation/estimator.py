@@ -8,9 +8,9 @@ f is the nominal model's acceleration and d the disturbance, all that f does not
 observer: Chen et al. 2016, IEEE Trans. Industrial Electronics 63(2)). The members of the bank differ in how fast they let d
 wander; one believes that there is none, and takes the estimate's noise away where nothing has shifted. They are weighted by
 how well they predicted, under a Student distribution of the innovation, so that one wild sample decides nothing
-(multiple-model estimation: Magill 1965, IEEE Trans. Automatic Control 10(4)); the estimate is their weighted mean. Log
-weights are sums of log likelihoods, cut off at a floor below the likeliest member's (as cumulative sums are: Page 1954,
-Biometrika 41(1/2)). The deeper a member's floor, the more evidence it takes to come back to it.
+(multiple-model estimation: Magill 1965, IEEE Trans. Automatic Control 10(4)); the estimate is their weighted mean.
+Weights are products of likelihoods, the likeliest member's being 1, cut off at a floor (as the cumulative sums of their
+logarithms are: Page 1954, Biometrika 41(1/2)). The deeper a member's floor, the more evidence it takes to come back to it.
 
 The variances of v and of the model error come from the one-step residual r = (x_t - x_(t-1)) / dt - f of the measured
 rates: measurement noise makes its lag-1 autocovariance negative, c1 = var(v) / dt²; half the mean square of r_t - r_(t-1)
@@ -28,6 +28,7 @@ but for as many periods as the policy is used to, and so is a sample that did no
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -35,11 +36,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...policies.kernels.arithmetic import add, copy, fill
+from ...policies.kernels.packed import integer, pack, real, reals
 from . import shadow
 from .adapter import Transition
 from .compiled import helper, inlined, kernel
 from .nominal import NominalModel, arrange, forward, network_of, read, rooms, take_in
-from .packed import integer, pack, real, reals
 from .state import State, part
 from .thrust import lost_thrust
 
@@ -47,13 +48,13 @@ WANDER = (0.0, 2.5)
 """Of each member of the bank: the variance that d gains in a second, in variances of the nominal accelerations."""
 
 # Rows of state["filters"].
-X, D, P11, P12, P22, LOG_WEIGHT = range(6)
+X, D, P11, P12, P22, WEIGHT = range(6)
 # Rows of state["noise"].
 AUTOCOVARIANCE, SPREAD, RESIDUAL, RESIDUAL_MEAN, INNOVATION = range(5)
 
 _MEAN_RATE, _VARIANCE_RATE = 0.08, 0.04
 # A gust that turns passes through d = 0, which is no calm: that member has to earn its weight for longer.
-_LEAST_LOG_WEIGHT, _LEAST_LOG_WEIGHT_OF_NONE = -5.0, -12.0
+_LEAST_WEIGHT, _LEAST_WEIGHT_OF_NONE = math.exp(-5.0), math.exp(-12.0)
 INNOVATION_RATE = 0.2
 INNOVATION_ERROR = (INNOVATION_RATE / (2.0 - INNOVATION_RATE)) ** 0.5
 """Standard error of the mean of normalised innovations under that rate, if they are white."""
@@ -110,6 +111,7 @@ class DisturbanceObserver:
         nominal = self.nominal
         rates, delays = len(nominal.signals.rates), self.delays
         filters = np.zeros((n, len(self.wander), 6, rates))
+        filters[:, :, WEIGHT] = 1.0
         filters[:, :, P11] = (nominal.dt * nominal.residual_sd) ** 2
         filters[:, np.array(self.wander) > 0, P22] = 0.01 * nominal.acceleration_sd**2
         noise = np.zeros((n, 5, rates))
@@ -150,7 +152,7 @@ class DisturbanceObserver:
             Constants(
                 model_sd=nominal.residual_sd,
                 sd=nominal.acceleration_sd,
-                wander=np.array(self.wander),
+                wander=np.array(self.wander, dtype=np.float64),
                 dt=nominal.dt,
                 velocity=rates.index("velocity_x") if "velocity_x" in rates else -1,
                 turning=self._turning,
@@ -271,6 +273,15 @@ def recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
     )
 
 
+_LOSS = Memory._fields.index("loss")
+
+
+@inlined
+def losses(rows, parts):  # type: ignore[no-untyped-def]
+    """loss [N, 3] of the states `rows` [N, S]."""
+    return rows[:, parts[_LOSS, 0] : parts[_LOSS, 1]]
+
+
 class Constants(NamedTuple):
     """What kernels read of a `DisturbanceObserver` and its nominal model: standard deviations model_sd and sd [R] of what the
     nominal model leaves and of its accelerations; wander [M]; dt in s; where the velocities begin among the rates, and the
@@ -322,26 +333,32 @@ def predict_rows(network, c, observation, parts, rows):  # type: ignore[no-untyp
     rolled forward, period by period, under the commands that are still on their way; not as far, where the policy is used to
     late commands. Before the first transition it is where `observation` [N, O] shows it."""
     network, c = network_of(network), _constants_of(c)
-    z, first, second, f = rooms(network, 1)
-    before, acceleration = np.empty(network.rates), np.empty(network.rates)
     for n in range(rows.shape[0]):
         s = recall(rows[n], parts, network.held.shape[0], network.rates)
-        rates, context, travel = s.believed_rates, s.believed_context, s.believed_travel
-        copy(s.rates, rates)
-        copy(s.context, context)
-        copy(s.travel, travel)
+        copy(s.rates, s.believed_rates)
+        copy(s.context, s.believed_context)
+        copy(s.travel, s.believed_travel)
         if s.age[0] == 0.0:
-            read(network, observation[n], rates, context)
+            read(network, observation[n], s.believed_rates, s.believed_context)
         delay = int(s.delay[0])
         s.ahead[0] = max(delay - c.accustomed, 0) if c.predicts else 0
-        for lag in range(delay - 1, delay - 1 - int(s.ahead[0]), -1):
-            arrange(network, rates, context, s.commands, lag, z[0])
-            forward(network, z, first, second, f)
-            lost_thrust(s.effectiveness[0], f[0], context, c.velocity, acceleration)
-            add(f[0, : network.rates], acceleration)
-            add(s.d, acceleration)
-            copy(rates, before)
-            _roll(before, acceleration, c.dt, c.turning, rates, context, travel)
+        if s.ahead[0] > 0.0:
+            _roll_forward(network, c, delay, s)
+
+
+@helper
+def _roll_forward(network, c, delay, s):  # type: ignore[no-untyped-def]
+    """What is believed, `ahead` periods later; the command that arrives first is the one of `delay` periods ago."""
+    z, first, second, f = rooms(network, 1)
+    before, acceleration = np.empty(network.rates), np.empty(network.rates)
+    for lag in range(delay - 1, delay - 1 - int(s.ahead[0]), -1):
+        arrange(network, s.believed_rates, s.believed_context, s.commands, lag, z[0])
+        forward(network, z, first, second, f)
+        lost_thrust(s.effectiveness[0], f[0], s.believed_context, c.velocity, acceleration)
+        add(f[0, : network.rates], acceleration)
+        add(s.d, acceleration)
+        copy(s.believed_rates, before)
+        _roll(before, acceleration, c.dt, c.turning, s.believed_rates, s.believed_context, s.believed_travel)
 
 
 @helper
@@ -350,7 +367,7 @@ def filtered(filters, rates, first):  # type: ignore[no-untyped-def]
     for i in range(rates.shape[0]):
         total, rates[i] = 0.0, 0.0
         for m in range(filters.shape[0]):
-            weight = np.exp(filters[m, LOG_WEIGHT, first + i])
+            weight = filters[m, WEIGHT, first + i]
             total += weight
             rates[i] += weight * filters[m, X, first + i]
         rates[i] /= total
@@ -383,15 +400,19 @@ def learn_rows(  # type: ignore[no-untyped-def]
     """`DisturbanceObserver.learn`: one step of every bank. The states `rows` [N, S] and what follows are written."""
     network, c = network_of(network), _constants_of(c)
     count = network.rates
-    f, acceleration = np.empty((c.delays, count)), np.empty(count)
-    kept, before, measured = np.empty(count), np.empty(count), np.empty(count)
-    measured_context = np.empty(network.context_index.shape[0])
+    z, first, second, f = rooms(network, c.delays)
+    of_rates = np.empty((4, count))
+    kept, before, measured, acceleration = of_rates[0], of_rates[1], of_rates[2], of_rates[3]
+    tails, measured_context = np.empty(c.delays), np.empty(network.context_index.shape[0])
     for n in range(rows.shape[0]):
         s = recall(rows[n], parts, action.shape[1], count)
         if s.age[0] == 0.0:
             read(network, observation[n], s.rates, s.context)
         take_in(action[n], s.commands)
-        _accelerations_by_delay(network, s.rates, s.context, s.commands, f)
+        # Nominal accelerations f[:, :R] under the commands of 0 to L - 1 periods ago.
+        for k in range(c.delays):
+            arrange(network, s.rates, s.context, s.commands, k, z[k])
+        forward(network, z, first, second, f)
         delay, kept_delay = int(s.delay[0]), int(s.kept_delay[0])
         # Until the command history is full the model's input is not what was flown.
         h, warm = dt[n], s.age[0] >= network.history
@@ -414,7 +435,7 @@ def learn_rows(  # type: ignore[no-untyped-def]
             spread = s.noise[SPREAD]
             shadow.score(f[0], expected[n], s.d, kept, before, measured, h, spread, c.model_sd, s.loss)
         if learns[n]:
-            _tell_delays(c, f, measured, h, s)
+            _tell_delays(c, f, measured, h, s, tails)
         else:
             for k in range(c.delays):
                 copy(measured, s.followed[k])
@@ -442,17 +463,6 @@ def learn_rows(  # type: ignore[no-untyped-def]
 
 
 @helper
-def _accelerations_by_delay(network, rates, context, commands, f):  # type: ignore[no-untyped-def]
-    """Nominal accelerations f [L, R] under the commands of 0 to L - 1 periods ago."""
-    z, first, second, y = rooms(network, f.shape[0])
-    for k in range(f.shape[0]):
-        arrange(network, rates, context, commands, k, z[k])
-    forward(network, z, first, second, y)
-    for k in range(f.shape[0]):
-        copy(y[k, : f.shape[1]], f[k])
-
-
-@helper
 def _trust(saturated, touched, i):  # type: ignore[no-untyped-def]
     """Under saturation the plant does not do as told, and what is missing is no disturbance."""
     for a in range(saturated.shape[0]):
@@ -475,9 +485,10 @@ def _learn_rate_bias(c, attitude, attitude_after, before, measured, h, bias):  #
 
 
 @helper
-def _tell_delays(c, f, measured, h, s):  # type: ignore[no-untyped-def]
-    """Add to each delay's log likelihood, and change to one that is likelier by enough."""
-    for i in range(f.shape[1]):
+def _tell_delays(c, f, measured, h, s, tails):  # type: ignore[no-untyped-def]
+    """Add to each delay's log likelihood, and change to one that is likelier by enough; tails [L] is overwritten."""
+    fill(tails, 1.0)
+    for i in range(measured.shape[0]):
         least = np.inf
         for k in range(f.shape[0]):
             surprise = measured[i] - s.followed[k, i] - h * f[k, i]
@@ -486,12 +497,16 @@ def _tell_delays(c, f, measured, h, s):  # type: ignore[no-untyped-def]
             s.residuals[k, i] += _MEAN_RATE * (r - s.residuals[k, i])
             square = (r - s.residuals[k, i]) ** 2
             least = min(least, square)
-            s.evidence[k] -= 2.5 * np.log1p(square / (4.0 * s.scatter[i]))
+            tails[k] *= 1.0 + square / (4.0 * s.scatter[i])
+            if tails[k] > shadow.MOST_TAIL:
+                s.evidence[k] -= 2.5 * np.log(tails[k])
+                tails[k] = 1.0
         # What scatters even under the best of the delays is no delay.
         least = min(max(least, (0.5 * c.model_sd[i]) ** 2), (1.5 * c.sd[i]) ** 2)
         s.scatter[i] += _VARIANCE_RATE * (least - s.scatter[i])
     best = 0
     for k in range(f.shape[0]):
+        s.evidence[k] -= 2.5 * np.log(tails[k])
         if s.evidence[k] > s.evidence[best]:
             best = k
     if s.evidence[best] > s.evidence[int(s.delay[0])] + c.delay_evidence:
@@ -526,38 +541,39 @@ def _filter_rate(c, filters, noise, i, f, measured, h, fresh, restraint):  # typ
     sd, limit_d, members = c.sd[i], c.bound * c.sd[i], c.wander.shape[0]
     trust, leak, dead_zone = restraint
     quiet = abs(noise[INNOVATION, i]) < dead_zone * INNOVATION_ERROR
-    likeliest = -np.inf
+    likeliest = 0.0
     for m in range(members):
         z = filters[m]
-        z[X, i] += h * (f + z[D, i])
-        z[P11, i] += 2.0 * h * z[P12, i] + h**2 * z[P22, i] + variance_model
-        z[P12, i] += h * z[P22, i]
-        z[P22, i] = min(z[P22, i] + c.wander[m] * sd**2 * h, sd**2)
-        if not fresh:
-            continue
-        variance = z[P11, i] + variance_v
-        innovation = measured - z[X, i]
-        if m == members - 1:
-            noise[INNOVATION, i] += INNOVATION_RATE * (innovation / np.sqrt(variance) - noise[INNOVATION, i])
-        # Student's t of 4 degrees of freedom.
-        z[LOG_WEIGHT, i] -= 2.5 * np.log1p(innovation**2 / (4.0 * variance)) + 0.5 * np.log(variance)
-        likeliest = max(likeliest, z[LOG_WEIGHT, i])
-        limit = 6.0 * np.sqrt(variance)
-        innovation = min(max(innovation, -limit), limit)
-        k1, k2 = z[P11, i] / variance, z[P12, i] / variance
-        z[X, i] += k1 * innovation
-        z[D, i] *= 1.0 - leak * h
-        if not quiet:
-            z[D, i] = min(max(z[D, i] + trust * k2 * innovation, -limit_d), limit_d)
-        z[P22, i] -= k2 * z[P12, i]
-        z[P12, i] *= 1.0 - k1
-        z[P11, i] *= 1.0 - k1
+        x, d, p11, p12, p22 = z[X, i], z[D, i], z[P11, i], z[P12, i], z[P22, i]
+        x += h * (f + d)
+        p11 += 2.0 * h * p12 + h**2 * p22 + variance_model
+        p12 += h * p22
+        p22 = min(p22 + c.wander[m] * sd**2 * h, sd**2)
+        if fresh:
+            variance, innovation = p11 + variance_v, measured - x
+            scatter = np.sqrt(variance)
+            if m == members - 1:
+                noise[INNOVATION, i] += INNOVATION_RATE * (innovation / scatter - noise[INNOVATION, i])
+            # Student's t of 4 degrees of freedom.
+            tail = 1.0 + innovation**2 / (4.0 * variance)
+            z[WEIGHT, i] /= tail * tail * np.sqrt(tail) * scatter
+            likeliest = max(likeliest, z[WEIGHT, i])
+            innovation = min(max(innovation, -6.0 * scatter), 6.0 * scatter)
+            k1, k2 = p11 / variance, p12 / variance
+            x += k1 * innovation
+            d *= 1.0 - leak * h
+            if not quiet:
+                d = min(max(d + trust * k2 * innovation, -limit_d), limit_d)
+            p22 -= k2 * p12
+            p12 *= 1.0 - k1
+            p11 *= 1.0 - k1
+        z[X, i], z[D, i], z[P11, i], z[P12, i], z[P22, i] = x, d, p11, p12, p22
     total, mean = 0.0, 0.0
     for m in range(members):
         if fresh:
-            least = _LEAST_LOG_WEIGHT if c.wander[m] > 0.0 else _LEAST_LOG_WEIGHT_OF_NONE
-            filters[m, LOG_WEIGHT, i] = max(filters[m, LOG_WEIGHT, i] - likeliest, least)
-        weight = np.exp(filters[m, LOG_WEIGHT, i])
+            least = _LEAST_WEIGHT if c.wander[m] > 0.0 else _LEAST_WEIGHT_OF_NONE
+            filters[m, WEIGHT, i] = max(filters[m, WEIGHT, i] / likeliest, least)
+        weight = filters[m, WEIGHT, i]
         total += weight
         mean += weight * filters[m, D, i]
     return mean / total

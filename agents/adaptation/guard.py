@@ -41,7 +41,7 @@ class Guard:
 
     Measurements and actions that are not finite are always repaired. `enabled=False` lets everything else through, for
     the ablation; a part alone is switched off by the value named with it. The dead zone and the leak act at every sample
-    and are no events.
+    and are no events. A controller takes note of these values when it is made or reset.
 
     Args:
         enabled: the switch.
@@ -78,10 +78,11 @@ class Guard:
         patience: int = 25,
         keep_every: int = 25,
     ) -> None:
-        self.enabled, self.hold_stale, self.authority, self.seen_limit = enabled, hold_stale, authority, seen_limit
-        self.freeze, self.unwind, self.leak = freeze, unwind, leak
-        self.dead_zone, self.excitation = dead_zone, excitation
-        self.loss_margin, self.patience, self.keep_every = loss_margin, patience, keep_every
+        # Kernels are compiled for each type that they are given.
+        self.enabled, self.hold_stale, self.freeze = bool(enabled), bool(hold_stale), bool(freeze)
+        self.authority, self.seen_limit, self.unwind = float(authority), float(seen_limit), float(unwind)
+        self.leak, self.dead_zone, self.excitation = float(leak), float(dead_zone), float(excitation)
+        self.loss_margin, self.patience, self.keep_every = float(loss_margin), int(patience), int(keep_every)
         self.events: list[GuardEvent] = []
         self._open: dict[tuple[int, str], GuardEvent] = {}
 
@@ -103,7 +104,7 @@ class Guard:
         arrive.
         """
         fresh = np.empty(len(observation), dtype=bool)
-        if _all_fresh(observation, last, sampled, steps, self.enabled and self.hold_stale, fresh):
+        if _fresh_rows(observation, last, sampled, steps, self.enabled and self.hold_stale, fresh):
             return observation, fresh
         finite = np.isfinite(observation)
         broken = ~finite.all(1)
@@ -125,7 +126,7 @@ class Guard:
         `terminated`; and what they may teach, as `permit`. Samples may share these arrays, so nobody writes into them."""
         if self.enabled and not np.count_nonzero(terminated):
             limits = self.hold_stale, self.excitation
-            if _all_teach(observation, last, sampled, wish, activity, steps, *limits):
+            if all_teach(observation, last, sampled, wish, activity, steps, *limits):
                 usable, saturated, excited, unwind = _unrestrained(*wish.shape)
                 return observation, usable, (saturated, excited, unwind, self.leak, self.dead_zone)
         following, fresh = self.repair(observation, last, sampled, steps)
@@ -143,7 +144,7 @@ class Guard:
     ) -> tuple[np.ndarray, State]:
         """The observations to show the policy: those proposed, within the limit around what is measured and asked for;
         the measured ones if not finite. And what the adapter may remember, as `admit_state`."""
-        if not self.enabled or _all_admissible(measured, seen, self.seen_limit, after.rows):
+        if not self.enabled or all_admissible(measured, seen, self.seen_limit, after.rows):
             return seen, after
         broken = ~np.isfinite(seen).all(1)
         self._log(broken, steps, "proposed observation not finite: the measured one shown")
@@ -167,7 +168,7 @@ class Guard:
         """The policy's own action [N, A], the last one sent where it is not finite; the action to send, before its bounds: the
         proposal within the authority around it; and what the adapter may remember, as `admit_state`."""
         authority = self.authority if self.enabled else np.inf
-        if _all_admissible(own, proposed, authority, after.rows):
+        if all_admissible(own, proposed, authority, after.rows):
             return own, proposed, after
         broken = ~np.isfinite(own).all(1)
         self._log(broken, steps, "policy's action not finite: last action held")
@@ -273,9 +274,11 @@ def _unrestrained(n: int, actions: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 def _finite(values):  # type: ignore[no-untyped-def]
     """Whether every one of values [N, K] is."""
     for n in range(values.shape[0]):
+        nothing = 0.0
         for k in range(values.shape[1]):
-            if not np.isfinite(values[n, k]):
-                return False
+            nothing += 0.0 * values[n, k]
+        if nothing != 0.0:
+            return False
     return True
 
 
@@ -285,7 +288,7 @@ def _all_finite(values):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _all_admissible(expected, proposed, limit, state):  # type: ignore[no-untyped-def]
+def all_admissible(expected, proposed, limit, state):  # type: ignore[no-untyped-def]
     """Whether all of proposed [N, K] is finite and within the limit around expected [N, K], and all of state [N, S] finite."""
     for n in range(expected.shape[0]):
         for k in range(expected.shape[1]):
@@ -295,34 +298,48 @@ def _all_admissible(expected, proposed, limit, state):  # type: ignore[no-untype
     return _finite(state)
 
 
+@helper
+def _is_fresh(observation, last, sampled, step, hold_stale):  # type: ignore[no-untyped-def]
+    """Whether observation [O] is finite and, where `sampled` says, no copy of the last one."""
+    stale, finite = hold_stale and len(sampled) > 0 and step > 0, True
+    for channel in sampled:
+        stale = stale and observation[channel] == last[channel]
+    for channel in range(observation.shape[0]):
+        finite = finite and np.isfinite(observation[channel])
+    return finite and not stale
+
+
 @kernel
-def _all_fresh(observation, last, sampled, steps, hold_stale, fresh):  # type: ignore[no-untyped-def]
-    """Whether every row of observation [N, O] is finite and, where `sampled` says, no copy of the last one; fresh [N] is
-    written."""
+def _fresh_rows(observation, last, sampled, steps, hold_stale, fresh):  # type: ignore[no-untyped-def]
+    """Which rows of observation [N, O] are fresh, written to fresh [N]; whether all are."""
     everywhere = True
     for n in range(observation.shape[0]):
-        stale, finite = hold_stale and len(sampled) > 0 and steps[n] > 0, True
-        for channel in sampled:
-            stale = stale and observation[n, channel] == last[n, channel]
-        for channel in range(observation.shape[1]):
-            finite = finite and np.isfinite(observation[n, channel])
-        fresh[n] = finite and not stale
+        fresh[n] = _is_fresh(observation[n], last[n], sampled, steps[n], hold_stale)
         everywhere = everywhere and fresh[n]
     return everywhere
 
 
 @kernel
-def _all_teach(  # type: ignore[no-untyped-def]
+def all_fresh(observation, last, sampled, steps, hold_stale):  # type: ignore[no-untyped-def]
+    """Whether every row of observation [N, O] is finite and, where `sampled` says, no copy of the last one."""
+    for n in range(observation.shape[0]):
+        if not _is_fresh(observation[n], last[n], sampled, steps[n], hold_stale):
+            return False
+    return True
+
+
+@kernel
+def all_teach(  # type: ignore[no-untyped-def]
     observation, last, sampled, wish, activity, steps, hold_stale, excitation
 ):
-    """Whether every sample was measured anew (`_all_fresh`), under commands that move and do not saturate."""
+    """Whether every sample was measured anew (`all_fresh`), under commands that move and do not saturate."""
     for n in range(wish.shape[0]):
         if not activity[n] >= excitation:
             return False
         for j in range(wish.shape[1]):
             if not abs(wish[n, j]) <= _SATURATED:
                 return False
-    return _all_fresh(observation, last, sampled, steps, hold_stale, np.empty(len(steps), dtype=np.bool_))
+    return all_fresh(observation, last, sampled, steps, hold_stale)
 
 
 @kernel
@@ -354,9 +371,23 @@ def _due(loss, steps, margin, patience, keep_every, worse):  # type: ignore[no-u
 
 
 @kernel
-def _none_due(state, loss, acted, worse, steps, margin, keep_every):  # type: ignore[no-untyped-def]
-    """Whether all states [N, S] are finite, every vehicle acted, and none predicts worse, did so, or may be due to be kept."""
+def all_learned_well(state, loss, acted, worse, margin):  # type: ignore[no-untyped-def]
+    """Whether all states [N, S] are finite, every vehicle acted, and none predicts worse than its shadow, or did so."""
     for n in range(loss.shape[0]):
-        if not acted[n] or worse[n] > 0 or loss[n, 0] > loss[n, 2] + margin or steps[n] % keep_every == 0:
+        if not acted[n] or worse[n] > 0 or loss[n, 0] > loss[n, 2] + margin:
             return False
     return _finite(state)
+
+
+@helper
+def any_due(steps, keep_every):  # type: ignore[no-untyped-def]
+    """Whether what any vehicle learned may be due to be kept."""
+    for n in range(steps.shape[0]):
+        if steps[n] % keep_every == 0:
+            return True
+    return False
+
+
+@kernel
+def _none_due(state, loss, acted, worse, steps, margin, keep_every):  # type: ignore[no-untyped-def]
+    return all_learned_well(state, loss, acted, worse, margin) and not any_due(steps, keep_every)

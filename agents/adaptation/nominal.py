@@ -22,11 +22,11 @@ from ...policies.kernels.arithmetic import (
     padded,
     tanh_all,
 )
+from ...policies.kernels.packed import integer, integers, pack, reals
 from ..files import write_atomically
 from .compiled import helper, kernel
 from .demand import Demand
 from .encoder import HistoryEncoder
-from .packed import integer, integers, pack, reals
 
 FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE = "nominal.json", "nominal.safetensors"
@@ -234,12 +234,14 @@ class Network(NamedTuple):
     """The network as kernels read it, scales folded into its weights, in linear maps of `pack_linear`.
 
     weights: [H, I], [H, H] and [R, H + I], the last one of the second layer and the inputs; held [A, H], what a command that
-    stays does to the first layer. rate_matrix [O, R] and context_index [C] read observations; history is K.
+    stays does to the first layer. channels [T] of an observation add up to the rates channel_rate [T]; context_index [C] are its
+    context; history is K.
     """
 
     weights: np.ndarray
     held: np.ndarray
-    rate_matrix: np.ndarray
+    channels: np.ndarray
+    channel_rate: np.ndarray
     context_index: np.ndarray
     inputs: int
     hidden: int
@@ -254,10 +256,12 @@ def _network(t: Mapping[str, np.ndarray], history: int, reader: SignalReader) ->
     held = w1[:, -history * reader.actions :].reshape(len(w1), history, reader.actions).sum(1)
     b3 = t["b3"] * t["out_scale"] + t["out_mean"]
     maps = (w1, t["b1"]), (w2, t["b2"]), (np.hstack([w3, skip]), b3)
+    rate, channel = np.nonzero(reader.rate_matrix.T)
     return Network(
         weights=np.concatenate([pack_linear(*each) for each in maps]),
         held=np.ascontiguousarray(held.T),
-        rate_matrix=reader.rate_matrix,
+        channels=channel,
+        channel_rate=rate,
         context_index=reader.context_index,
         inputs=w1.shape[1],
         hidden=len(w1),
@@ -278,34 +282,33 @@ class Response(NamedTuple):
 @helper
 def network_of(packed):  # type: ignore[no-untyped-def]
     """The `Network` that was packed."""
-    hidden, rates = integer(packed, 5), integer(packed, 6)
+    hidden, rates = integer(packed, 6), integer(packed, 7)
     return Network(
         weights=reals(packed, 0),
         held=reals(packed, 1).reshape(-1, hidden),
-        rate_matrix=reals(packed, 2).reshape(-1, rates),
-        context_index=integers(packed, 3),
-        inputs=integer(packed, 4),
+        channels=integers(packed, 2),
+        channel_rate=integers(packed, 3),
+        context_index=integers(packed, 4),
+        inputs=integer(packed, 5),
         hidden=hidden,
         rates=rates,
-        history=integer(packed, 7),
+        history=integer(packed, 8),
     )
 
 
 @helper
 def response_of(packed):  # type: ignore[no-untyped-def]
-    """The `Response` that was packed."""
-    share = reals(packed, 2)
-    channels = integers(packed, 1).reshape(share.shape[0], -1)
-    axes = channels.shape[1]
-    return Response(reals(packed, 0).reshape(axes * (axes + 3) // 2, axes), channels, share)
+    """The `Response` that was packed; table and channels in one dimension."""
+    return Response(reals(packed, 0), integers(packed, 1), reals(packed, 2))
 
 
 @helper
 def ask(policy, acceleration, shown):  # type: ignore[no-untyped-def]
     """`NominalModel.asked`, of one vehicle: shown [O] is written."""
-    for k in range(policy.channels.shape[0]):
-        for i in range(policy.channels.shape[1]):
-            shown[policy.channels[k, i]] += policy.share[k] * acceleration[i]
+    axes = acceleration.shape[0]
+    for k in range(policy.share.shape[0]):
+        for i in range(axes):
+            shown[policy.channels[k * axes + i]] += policy.share[k] * acceleration[i]
 
 
 @helper
@@ -316,24 +319,22 @@ def respond(policy, d, asked):  # type: ignore[no-untyped-def]
         asked[i] = 0.0
         square += d[i] * d[i]
     share = min(1.0, RESPONSE_RANGE / max(np.sqrt(square), 1e-9))
-    row = axes
+    at = axes * axes
     for i in range(axes):
         for e in range(axes):
-            asked[e] += share * d[i] * policy.table[i, e]
+            asked[e] += share * d[i] * policy.table[i * axes + e]
         for j in range(i, axes):
             for e in range(axes):
-                asked[e] += share**2 * d[i] * d[j] * policy.table[row, e]
-            row += 1
+                asked[e] += share**2 * d[i] * d[j] * policy.table[at + e]
+            at += axes
 
 
 @helper
 def read(network, observation, rates, context):  # type: ignore[no-untyped-def]
     """Rates [R] and context [C] of an observation [O]."""
-    for i in range(rates.shape[0]):
-        total = 0.0
-        for channel in range(observation.shape[0]):
-            total += observation[channel] * network.rate_matrix[channel, i]
-        rates[i] = total
+    fill(rates, 0.0)
+    for k in range(network.channels.shape[0]):
+        rates[network.channel_rate[k]] += observation[network.channels[k]]
     for i in range(context.shape[0]):
         context[i] = observation[network.context_index[i]]
 
@@ -380,10 +381,11 @@ def forward(network, z, first, second, f):  # type: ignore[no-untyped-def]
 
 
 @helper
-def differentiate(network, first, second, gain):  # type: ignore[no-untyped-def]
-    """`NominalModel.input_gain` of one vehicle, gain [R, A], where `forward` has left its layers, first[:H] and second[:H]."""
+def differentiate(network, first, second, change, work, gain):  # type: ignore[no-untyped-def]
+    """`NominalModel.input_gain` of one vehicle, gain [R, A], where `forward` has left its layers, first[:H] and second[:H];
+    change and work [A or more, .], of `rooms`, are overwritten."""
     inputs, hidden, actions = network.inputs, network.hidden, gain.shape[1]
-    change, work, _, _ = rooms(network, actions)
+    change, work = change[:actions], work[:actions]
     for a in range(actions):
         for j in range(hidden):
             change[a, j] = network.held[a, j] * (1.0 - first[j] * first[j])
@@ -415,12 +417,13 @@ def _accelerations(network, inputs):  # type: ignore[no-untyped-def]
 @kernel
 def _input_gain(network, inputs):  # type: ignore[no-untyped-def]
     network = network_of(network)
-    z, first, second, f = rooms(network, 1)
-    out = np.empty((inputs.shape[0], network.rates, network.held.shape[0]))
+    actions = network.held.shape[0]
+    z, first, second, f = rooms(network, actions)
+    out = np.empty((inputs.shape[0], network.rates, actions))
     for n in range(inputs.shape[0]):
         copy(inputs[n], z[0])
-        forward(network, z, first, second, f)
-        differentiate(network, first[0], second[0], out[n])
+        forward(network, z[:1], first[:1], second[:1], f[:1])
+        differentiate(network, first[0], second[0], z, f, out[n])
     return out
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...policies.kernels.packed import integers, reals
 from .compiled import helper, kernel
 from .nominal import NominalModel
-from .packed import integers, reals
 from .state import part
 
 
@@ -22,12 +22,13 @@ class Belief(NamedTuple):
 
 
 class Channels(NamedTuple):
-    """Where an observation shows what: rate_matrix [O, R]; own [R], the vehicle's part of each rate; context [C]; of the
-    tracked rates, which they are [E], the error [E], the reference's part [E] (none where it is not known to move) and its
-    preview [K, E]; step [L, 2 + K, 1 + K] moves the reference on (`_moved_on`)."""
+    """Where an observation shows what: own [R], the vehicle's part of each rate; other [T], the parts that are not, of the rates
+    other_rate [T]; context [C]; of the tracked rates, which they are [E], the error [E], the reference's part [E] (none where
+    it is not known to move) and its preview [K, E]; step [L, 2 + K, 1 + K] moves the reference on (`_moved_on`)."""
 
-    rate_matrix: np.ndarray
     own: np.ndarray
+    other: np.ndarray
+    other_rate: np.ndarray
     context: np.ndarray
     tracked: np.ndarray
     error: np.ndarray
@@ -47,9 +48,12 @@ class Channels(NamedTuple):
         moving = bool(reader.preview_index) and all(len(channels) == 2 for channels in tracked)
         ahead = np.array([seconds for seconds, _ in reader.preview_index])
         preview = np.array([index for _, index in reader.preview_index], dtype=np.int64)
+        others = [(names.index(name), i) for i, channels in enumerate(rates) for name in channels[1:]]
+        other, other_rate = np.array(others, dtype=np.int64).reshape(-1, 2).T
         return Channels(
-            rate_matrix=reader.rate_matrix,
             own=np.array([names.index(channels[0]) for channels in rates]),
+            other=other,
+            other_rate=other_rate,
             context=reader.context_index,
             tracked=reader.tracked_rate,
             error=reader.error_index,
@@ -61,19 +65,17 @@ class Channels(NamedTuple):
 
 @helper
 def _channels_of(packed):  # type: ignore[no-untyped-def]
-    """The `Channels` that were packed."""
-    own, tracked = integers(packed, 1), integers(packed, 3)
-    preview = integers(packed, 6)
-    previews = preview.shape[0] // max(tracked.shape[0], 1)
+    """The `Channels` that were packed; preview and step in one dimension."""
     return Channels(
-        rate_matrix=reals(packed, 0).reshape(-1, own.shape[0]),
-        own=own,
-        context=integers(packed, 2),
-        tracked=tracked,
-        error=integers(packed, 4),
-        reference=integers(packed, 5),
-        preview=preview.reshape(previews, tracked.shape[0]),
-        step=reals(packed, 7).reshape(-1, 2 + previews, 1 + previews),
+        own=integers(packed, 0),
+        other=integers(packed, 1),
+        other_rate=integers(packed, 2),
+        context=integers(packed, 3),
+        tracked=integers(packed, 4),
+        error=integers(packed, 5),
+        reference=integers(packed, 6),
+        preview=integers(packed, 7),
+        step=reals(packed, 8),
     )
 
 
@@ -85,44 +87,43 @@ def show_rows(c, parts, rows, shown):  # type: ignore[no-untyped-def]
     on along the polynomial through its present position and velocity and its preview.
     """
     c = _channels_of(c)
-    previews, measured = c.preview.shape[0], np.empty(c.own.shape[0])
-    known = np.empty((c.reference.shape[0], 1 + previews))
     for n in range(rows.shape[0]):
         rates, context, travel = part(rows[n], parts, 0), part(rows[n], parts, 1), part(rows[n], parts, 2)
         ahead = int(part(rows[n], parts, 3)[0])
         for i in range(rates.shape[0]):
-            measured[i] = 0.0
-            for channel in range(shown.shape[1]):
-                measured[i] += shown[n, channel] * c.rate_matrix[channel, i]
-        for e in range(c.reference.shape[0]):
-            known[e, 0] = shown[n, c.reference[e]]
-            for p in range(previews):
-                known[e, 1 + p] = shown[n, c.preview[p, e]]
-        for i in range(rates.shape[0]):
-            shown[n, c.own[i]] += rates[i] - measured[i]
+            shown[n, c.own[i]] = rates[i]
+        for k in range(c.other.shape[0]):
+            shown[n, c.own[c.other_rate[k]]] -= shown[n, c.other[k]]
         for i in range(context.shape[0]):
             shown[n, c.context[i]] = context[i]
         for e in range(c.error.shape[0]):
             shown[n, c.error[e]] += travel[c.tracked[e]]
-        if ahead > 0:
-            for e in range(c.reference.shape[0]):
-                _move_reference(c, c.step[ahead], known[e], e, shown[n])
+        if ahead > 0 and c.reference.shape[0] > 0:
+            _move_reference(c, ahead, shown[n])
 
 
 @helper
-def _move_reference(c, step, known, e, shown):  # type: ignore[no-untyped-def]
-    """Of one axis e: known [1 + K] holds the reference's velocity and preview, moved on by step [2 + K, 1 + K]."""
-    for row in range(step.shape[0]):
-        moved = 0.0
-        for j in range(step.shape[1]):
-            moved += step[row, j] * known[j]
-        if row == 0:
-            shown[c.error[e]] -= moved
-        elif row == 1:
-            shown[c.reference[e]] += moved - known[0]
-            shown[c.own[c.tracked[e]]] -= moved - known[0]
-        else:
-            shown[c.preview[row - 2, e]] = moved
+def _move_reference(c, ahead, shown):  # type: ignore[no-untyped-def]
+    """Move the reference's velocity and preview on by so many periods."""
+    axes = c.tracked.shape[0]
+    preview = c.preview.reshape(-1, axes)
+    known = np.empty(1 + preview.shape[0])
+    step = c.step.reshape(-1, known.size + 1, known.size)[ahead]
+    for e in range(c.reference.shape[0]):
+        known[0] = shown[c.reference[e]]
+        for p in range(preview.shape[0]):
+            known[1 + p] = shown[preview[p, e]]
+        for row in range(step.shape[0]):
+            moved = 0.0
+            for j in range(step.shape[1]):
+                moved += step[row, j] * known[j]
+            if row == 0:
+                shown[c.error[e]] -= moved
+            elif row == 1:
+                shown[c.reference[e]] += moved - known[0]
+                shown[c.own[c.tracked[e]]] -= moved - known[0]
+            else:
+                shown[preview[row - 2, e]] = moved
 
 
 def _moved_on(ahead: np.ndarray, s: float) -> np.ndarray:

@@ -14,6 +14,8 @@ from .state import State, part
 
 _LOSS_RATE = 0.04
 """Share of a new sample in the losses."""
+MOST_TAIL = 1e150
+"""Factors of likelihoods are multiplied up to here before the logarithm of their product is taken, which is slow."""
 
 
 def keep(state: State, fields: type, rows: np.ndarray) -> State:
@@ -53,13 +55,17 @@ def score(nominal, expected, d, kept, before, measured, h, spread, model_sd, los
     It was expected [R] + d [R] by what was learned, nominal [R] without, and kept [R] by the shadow.
     """
     count = d.shape[0]
-    learned, nothing, shadow = 0.0, 0.0, 0.0
+    learned, nothing, shadow, share = 1.0, 1.0, 1.0, _LOSS_RATE * 2.5 / count
+    for k in range(3):
+        loss[k] *= 1.0 - _LOSS_RATE
     for i in range(count):
         r = (measured[i] - before[i]) / h
-        variance = max(spread[i], model_sd[i] ** 2)
-        learned += 2.5 * np.log1p((r - expected[i] - d[i]) ** 2 / (4.0 * variance)) / count
-        nothing += 2.5 * np.log1p((r - nominal[i]) ** 2 / (4.0 * variance)) / count
-        shadow += 2.5 * np.log1p((r - kept[i]) ** 2 / (4.0 * variance)) / count
-    loss[0] += _LOSS_RATE * (learned - loss[0])
-    loss[1] += _LOSS_RATE * (nothing - loss[1])
-    loss[2] += _LOSS_RATE * (shadow - loss[2])
+        width = 0.25 / max(spread[i], model_sd[i] ** 2)
+        learned *= 1.0 + width * (r - expected[i] - d[i]) ** 2
+        nothing *= 1.0 + width * (r - nominal[i]) ** 2
+        shadow *= 1.0 + width * (r - kept[i]) ** 2
+        if i == count - 1 or max(learned, nothing, shadow) > MOST_TAIL:
+            loss[0] += share * np.log(learned)
+            loss[1] += share * np.log(nothing)
+            loss[2] += share * np.log(shadow)
+            learned, nothing, shadow = 1.0, 1.0, 1.0

@@ -58,8 +58,9 @@ class State(Mapping[str, np.ndarray]):
         # Without fields there are no rows.
         return self._of(np.where(rows[: len(self.rows), None], self.rows, other.rows))
 
-    def parts(self, fields: type) -> np.ndarray:
-        """Where in a row the fields of the NamedTuple class `fields` stand: [F, 2] first and last plus one, for `part`."""
+    def parts(self, *fields: type) -> np.ndarray:
+        """Where in a row the fields of NamedTuple classes stand, one class after the other: [F, 2] first and last plus one, for
+        `part`."""
         return _parts(self._layout, fields)
 
     def _of(self, rows: np.ndarray) -> State:
@@ -83,8 +84,8 @@ _layout = cache(_Layout)
 
 
 @cache
-def _parts(layout: _Layout, fields: type) -> np.ndarray:
-    columns = [layout.fields[name][0] for name in fields._fields]  # type: ignore[attr-defined]
+def _parts(layout: _Layout, fields: tuple[type, ...]) -> np.ndarray:
+    columns = [layout.fields[name][0] for each in fields for name in each._fields]  # type: ignore[attr-defined]
     return np.array([(each.start, each.stop) for each in columns])
 
 

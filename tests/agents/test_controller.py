@@ -6,10 +6,10 @@ import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from undrift.agents import PPO, BatchVecEnv, Controller, Guard, Run
-from undrift.agents.adaptation import ADAPTERS, Adapter, State
+from undrift.agents.adaptation import ADAPTERS, Adapter, Auto, State
 from undrift.agents.adaptation.nominal import NominalModel
 from undrift.agents.controller import Loop
-from undrift.envs import Abrupt, Payload, make_batch
+from undrift.envs import Abrupt, Dropout, Payload, make_batch
 
 RUN = Run.reference()
 CAR = Run.load("runs/reference-car-track-s0")
@@ -31,7 +31,7 @@ def fly(controller, steps=100, seeds=(1,), shifts=(), blind=(), env_id=RUN.env_i
         actions.append(controller.act(seen, env.dt))
         observation, reward, terminated, truncated, info = env.step(actions[-1])
         controller.learn(observation, reward, terminated, truncated)
-        errors.append(info["position_error"])
+        errors.append(info["position_error" if "position_error" in info else "lateral_error"])
     return np.array(actions), np.array(errors)
 
 
@@ -47,6 +47,35 @@ def test_evaluate_policy_takes_a_controller_on_a_gymnasium_env():
     env = gymnasium.make("undrift.envs:undrift/DroneTrack-v0", episode_s=2.0)
     mean_reward, _ = evaluate_policy(RUN.controller(), env, n_eval_episodes=2, warn=False)
     assert 40 < mean_reward <= 100
+
+
+def by_itself(adapter):
+    """The same adapter without kernels of a class of its own: the guard and each of its calls are then asked one by one."""
+    if adapter.name == "auto":
+        return Auto(adapter.nominal, model_based=by_itself(adapter.model_based))
+    return type("ByItself", (type(adapter),), {})(adapter.nominal)
+
+
+@pytest.mark.parametrize("name", ["observer", "drone", "car", "auto"])
+def test_a_step_in_two_compiled_calls_is_that_of_every_call_by_itself_to_the_bit(name, monkeypatch):
+    run, looks = run_for(name), []
+    view = Guard.admit_view
+    monkeypatch.setattr(Guard, "admit_view", lambda *arguments: looks.append(1) or view(*arguments))
+    flown, asked = [], []
+    for adapter in (ADAPTERS[name](run.nominal), by_itself(ADAPTERS[name](run.nominal))):
+        controller = Controller(run.policy, adapter)
+        shifts = (
+            (Dropout(probability=0.1), Payload(schedule=Abrupt(0.5))) if name != "car" else (Dropout(probability=0.1),)
+        )
+        told = fly(controller, 150, (1, 2), shifts, blind=(40, 41), env_id=run.env_id)
+        flown.append((*told, controller.state.adapter.rows, controller.state.hidden, controller.state.wish))
+        asked.append((len(looks), [vars(event) for event in controller.guard.events]))
+        looks.clear()
+    for at_once, one_by_one in zip(*flown, strict=True):
+        np.testing.assert_array_equal(at_once, one_by_one)
+    (few, events), (many, same_events) = asked
+    assert events == same_events
+    assert few < 80 < many == 150
 
 
 def test_what_is_sent_is_within_its_bounds_and_tells_the_activity():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..adapter import Adapter, Transition
+from ..at_once import AtOnce
 from ..compensators.car import CarCompensator
 from ..compensators.drone import DroneCompensator
 from ..compiled import kernel
@@ -79,6 +81,23 @@ class Auto(Adapter):
             acts = state["weight"] < 1.0
             after["fallback"][acts] = self.integral.integrate(state["fallback"], transition)[acts]
         return after
+
+    def at_once(self, state: State, limits: Mapping[str, Any]) -> AtOnce | None:
+        whole, parts = self.model_based.at_once(state, limits), state.parts(Trust)
+        if whole is None:
+            return None
+
+        def act(rows: np.ndarray, *moment: Any) -> bool:
+            return not _doubts(parts, rows) and whole.act(rows, *moment)
+
+        def learn(before: np.ndarray, rows: np.ndarray, *moment: Any) -> tuple[bool, bool]:
+            if _doubts(parts, before):
+                return False, False
+            learned = whole.learn(before, rows, *moment)
+            _weigh(self.tolerance, self.width, parts, rows)
+            return learned
+
+        return AtOnce(act, learn)
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
         return self.model_based.ask_less(state, observation)

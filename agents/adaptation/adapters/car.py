@@ -6,15 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from ..adapter import Transition
+from ....policies.kernels.packed import pack, reals
+from ..at_once import arrived, as_it_is, asked, constants_of, learned, teaches, went_out
 from ..compensators import car
 from ..compensators.car import CarCompensator
 from ..compiled import kernel
 from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows
 from ..nominal import NominalModel
-from ..packed import pack, reals
 from ..state import State
-from .model_based import ModelBased
+from .model_based import Kernels, ModelBased
 
 DELAY_GAIN = 0.3
 """A car that keeps its lane accelerates so little sideways that the noise of two samples hides it
@@ -30,6 +30,7 @@ class Car(ModelBased):
     """
 
     name = "car"
+    fields = (Memory, car.Memory)
 
     def __init__(
         self,
@@ -59,28 +60,11 @@ class Car(ModelBased):
 
     @cached_property
     def known(self) -> np.ndarray:
-        """All that its kernels read of the vehicle, packed."""
         own = self.compensator.constants, self.nominal.demand
         return pack((self.nominal.network, self.estimator.constants, *own))
 
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
-
-    def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        after, shown = state.copy(), observation.astype(np.float64)
-        _see(self.known, after.parts(Memory), after.parts(car.Memory), after.rows, shown)
-        return shown, after
-
-    def correct(
-        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
-    ) -> tuple[np.ndarray, State]:
-        return self.compensator.correct(state, action), state
-
-    def learn(self, state: State, transition: Transition) -> State:
-        after = state.copy()
-        parts = after.parts(Memory), after.parts(car.Memory)
-        _learn(self.known, self.touched, *self._sample(transition), *parts, state.rows, after.rows)
-        return after
 
     def limit(self, state: State, action: np.ndarray) -> np.ndarray:
         return self.compensator.limit_brakes(state, action)
@@ -90,22 +74,32 @@ class Car(ModelBased):
         return np.concatenate([state["d"], state["grip"], np.stack(beside, axis=1)], axis=1)
 
 
+_ESTIMATED = len(Memory._fields)
+
+
 @kernel
-def _see(known, estimated, own, rows, shown):  # type: ignore[no-untyped-def]
+def _see(known, parts, rows, shown):  # type: ignore[no-untyped-def]
     """`Car.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
-    compensator = reals(known, 2)
+    compensator, own = reals(known, 2), parts[_ESTIMATED:]
     car.unbias(compensator, own, rows, shown)
-    predict_rows(reals(known, 0), reals(known, 1), shown, estimated, rows)
+    predict_rows(reals(known, 0), reals(known, 1), shown, parts[:_ESTIMATED], rows)
     car.see_rows(compensator, reals(known, 3), own, rows, shown)
 
 
 @kernel
+def _correct(known, parts, dt, rows, wish):  # type: ignore[no-untyped-def]
+    """`Car.correct`: wish [N, A] comes as the policy's action and is written."""
+    car.correct_rows(parts[_ESTIMATED:], rows, wish)
+
+
+@kernel
 def _learn(  # type: ignore[no-untyped-def]
-    known, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, estimated,
-    own, before, rows,
+    known, parts, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, before,
+    rows,
 ):  # fmt: skip
     """`Car.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
     network, compensator = reals(known, 0), reals(known, 2)
+    estimated, own = parts[:_ESTIMATED], parts[_ESTIMATED:]
     seen, then = observation.copy(), following.copy()
     car.unbias(compensator, own, before, seen)
     car.unbias(compensator, own, before, then)
@@ -114,3 +108,32 @@ def _learn(  # type: ignore[no-untyped-def]
     sample = seen, then, action, saturated, fresh, excited, dt, leak, dead_zone
     learn_rows(network, reals(known, 1), touched, *sample, estimated, rows, expected, explained, learns)
     car.learn_rows(network, compensator, before, learns, seen, then, saturated, fresh, dt, undone, own, rows)
+
+
+@kernel
+def _act_at_once(  # type: ignore[no-untyped-def]
+    constants, rows, observation, last, own_before, sent_before, dt, steps, activity, acted, hidden, shown, actions
+):
+    c, (own, wish, sent) = constants_of(constants), actions
+    if not arrived(c, observation, last, steps):
+        return False
+    _see(c.known, c.parts, rows, shown)
+    if not asked(c, rows, observation, own_before, dt, hidden, shown, own, wish):
+        return False
+    _correct(c.known, c.parts, dt, rows, wish)
+    return went_out(c, rows, own, wish, sent_before, sent, steps, activity, acted)
+
+
+@kernel
+def _learn_at_once(  # type: ignore[no-untyped-def]
+    constants, before, rows, observation, following, wish, sent, dt, steps, activity, acted, worse
+):
+    c = constants_of(constants)
+    if not teaches(c, observation, following, wish, steps, activity):
+        return False, False
+    touched = c.touched.reshape(sent.shape[1], -1)
+    _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows)
+    return learned(c, rows, steps, acted, worse)
+
+
+Car.kernels = Kernels(_see, _correct, _learn, _act_at_once, _learn_at_once)

@@ -7,16 +7,17 @@ from functools import cached_property
 import numpy as np
 
 from ....policies.kernels.arithmetic import copy
+from ....policies.kernels.packed import pack, reals
 from ..adapter import Transition
+from ..at_once import arrived, as_it_is, asked, constants_of, learned, teaches, went_out
 from ..compensators import drone
 from ..compensators.drone import DroneCompensator
 from ..compiled import kernel
 from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows, recall
 from ..nominal import NominalModel
-from ..packed import pack, reals
 from ..presentation import Belief, show_rows
 from ..state import State
-from .model_based import ModelBased
+from .model_based import Kernels, ModelBased
 
 
 class Drone(ModelBased):
@@ -27,6 +28,7 @@ class Drone(ModelBased):
     """
 
     name = "drone"
+    fields = (Memory, Belief, drone.Memory)
 
     def __init__(
         self,
@@ -47,52 +49,48 @@ class Drone(ModelBased):
 
     @cached_property
     def known(self) -> np.ndarray:
-        """All that its kernels read of the vehicle, packed."""
         own = self.compensator.constants, self.nominal.demand, self.nominal.policy_response
         return pack((self.nominal.network, self.estimator.constants, self.channels, *own))
 
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
-    def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        after, shown = state.copy(), observation.astype(np.float64)
-        _see(self.known, after.parts(Memory), after.parts(Belief), after.parts(drone.Memory), after.rows, shown)
-        return shown, after
-
-    def correct(
-        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
-    ) -> tuple[np.ndarray, State]:
-        return self.compensator.correct(state, action, dt)
-
     def learn(self, state: State, transition: Transition) -> State:
-        if not self.compiled:
-            after, f, _, learns = self.estimator.learn(state, transition, self.touched)
-            return self.compensator.learn(after, state, f, learns, transition)
-        after = state.copy()
-        parts = after.parts(Memory), after.parts(drone.Memory)
-        _learn(self.known, self.touched, *self._sample(transition), *parts, state.rows, after.rows)
-        return after
+        if self.compiled:
+            return super().learn(state, transition)
+        after, f, _, learns = self.estimator.learn(state, transition, self.touched)
+        return self.compensator.learn(after, state, f, learns, transition)
 
     def estimate(self, state: State) -> np.ndarray:
         beside = [state["effectiveness"], state["demand"], state["delay"] * self.nominal.dt]
         return np.concatenate([state["d"], np.stack(beside, axis=1)], axis=1)
 
 
+_ESTIMATED, _BELIEVED = len(Memory._fields), len(Memory._fields) + len(Belief._fields)
+
+
 @kernel
-def _see(known, estimated, believed, own, rows, shown):  # type: ignore[no-untyped-def]
+def _see(known, parts, rows, shown):  # type: ignore[no-untyped-def]
     """`Drone.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
-    predict_rows(reals(known, 0), reals(known, 1), shown, estimated, rows)
-    show_rows(reals(known, 2), believed, rows, shown)
-    drone.see_rows(reals(known, 3), reals(known, 4), reals(known, 5), own, rows, shown)
+    predict_rows(reals(known, 0), reals(known, 1), shown, parts[:_ESTIMATED], rows)
+    show_rows(reals(known, 2), parts[_ESTIMATED:_BELIEVED], rows, shown)
+    drone.see_rows(reals(known, 3), reals(known, 4), reals(known, 5), parts[_BELIEVED:], rows, shown)
+
+
+@kernel
+def _correct(known, parts, dt, rows, wish):  # type: ignore[no-untyped-def]
+    """`Drone.correct`: wish [N, A] comes as the policy's action and is written, as are the states `rows` [N, S]."""
+    drone.correct_rows(reals(known, 3), dt, parts[_BELIEVED:], rows, wish)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    known, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, estimated,
-    own, before, rows,
+    known, parts, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, before,
+    rows,
 ):  # fmt: skip
     """`Drone.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
     actions, rates = touched.shape
+    estimated, own = parts[:_ESTIMATED], parts[_BELIEVED:]
     expected, explained = np.empty((len(rows), rates)), np.empty((len(rows), rates))
     learns, measured = np.empty(len(rows), dtype=np.bool_), np.empty(len(rows), dtype=np.bool_)
     attitude = np.empty((len(rows), 9))
@@ -104,3 +102,32 @@ def _learn(  # type: ignore[no-untyped-def]
         measured[n] = fresh[n] and was.stale[0] == 0.0
     told = expected, attitude, learns, measured, observation, following
     drone.learn_rows(reals(known, 3), *told, saturated, dt, undone, own, rows)
+
+
+@kernel
+def _act_at_once(  # type: ignore[no-untyped-def]
+    constants, rows, observation, last, own_before, sent_before, dt, steps, activity, acted, hidden, shown, actions
+):
+    c, (own, wish, sent) = constants_of(constants), actions
+    if not arrived(c, observation, last, steps):
+        return False
+    _see(c.known, c.parts, rows, shown)
+    if not asked(c, rows, observation, own_before, dt, hidden, shown, own, wish):
+        return False
+    _correct(c.known, c.parts, dt, rows, wish)
+    return went_out(c, rows, own, wish, sent_before, sent, steps, activity, acted)
+
+
+@kernel
+def _learn_at_once(  # type: ignore[no-untyped-def]
+    constants, before, rows, observation, following, wish, sent, dt, steps, activity, acted, worse
+):
+    c = constants_of(constants)
+    if not teaches(c, observation, following, wish, steps, activity):
+        return False, False
+    touched = c.touched.reshape(sent.shape[1], -1)
+    _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows)
+    return learned(c, rows, steps, acted, worse)
+
+
+Drone.kernels = Kernels(_see, _correct, _learn, _act_at_once, _learn_at_once)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import ClassVar
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ....policies.kernels.packed import pack
 from ..adapter import Adapter, Transition
+from ..at_once import AtOnce, Constants
 from ..demand import lower_all
 from ..estimator import DisturbanceObserver
 from ..nominal import NominalModel
-from ..packed import pack
 from ..presentation import Channels
 from ..state import State
+
+
+class Kernels(NamedTuple):
+    """The compiled calls of an adapter: `see`, `correct` and `learn` by themselves, and those of `at_once`."""
+
+    see: Any
+    correct: Any
+    learn: Any
+    act_at_once: Any
+    learn_at_once: Any
 
 
 class ModelBased(Adapter):
@@ -26,24 +39,52 @@ class ModelBased(Adapter):
     """
 
     regimes: ClassVar[tuple[str, ...]] = ("prediction", "tracking")
+    kernels: ClassVar[Kernels]
+    fields: ClassVar[tuple[type, ...]]
+    """What its kernels read and write of the state, the estimator's `Memory` first: NamedTuple classes, for `State.parts`."""
 
     def __init__(self, nominal: NominalModel, estimator: DisturbanceObserver | None, touched: np.ndarray) -> None:
         super().__init__(nominal)
         self.estimator = estimator or DisturbanceObserver(nominal)
-        self.touched = touched
+        self.touched = touched.astype(np.int64)
         self.compiled = type(self.estimator) is DisturbanceObserver
         """Whether estimator and compensator learn in one kernel; an estimator that learns otherwise is called."""
+
+    @property
+    @abstractmethod
+    def known(self) -> np.ndarray:
+        """All that its kernels read of the vehicle, packed."""
 
     @cached_property
     def channels(self) -> np.ndarray:
         """Where an observation shows what is believed: `Channels`, packed."""
         return pack(Channels.of(self.nominal, self.estimator.delays))
 
-    def _sample(self, t: Transition) -> tuple[np.ndarray | float, ...]:
-        """What kernels take of a transition: observations [N, O] before and after, action and saturated [N, A], fresh
-        and excited [N], dt [N], the share [N] that integrals lose, leak and dead zone."""
+    def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
+        after, shown = state.copy(), observation.astype(np.float64)
+        self.kernels.see(self.known, after.parts(*self.fields), after.rows, shown)
+        return shown, after
+
+    def correct(
+        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
+    ) -> tuple[np.ndarray, State]:
+        after, wish = state.copy(), action.astype(np.float64)
+        self.kernels.correct(self.known, after.parts(*self.fields), dt, after.rows, wish)
+        return wish, after
+
+    def learn(self, state: State, transition: Transition) -> State:
+        t, after = transition, state.copy()
         permitted = t.fresh, t.fresh & t.excited, t.dt, t.dt * t.unwind, t.leak, t.dead_zone
-        return t.observation, t.next_observation, t.action, t.saturated, *permitted
+        sample = t.observation, t.next_observation, t.action, t.saturated, *permitted
+        self.kernels.learn(self.known, after.parts(*self.fields), self.touched, *sample, state.rows, after.rows)
+        return after
+
+    def at_once(self, state: State, limits: Mapping[str, Any]) -> AtOnce | None:
+        # A subclass may see, correct or learn otherwise than the kernels that it inherits.
+        if not self.compiled or "kernels" not in vars(type(self)):
+            return None
+        constants = pack(Constants(self.known, state.parts(*self.fields), self.touched, **limits))
+        return AtOnce(partial(self.kernels.act_at_once, constants), partial(self.kernels.learn_at_once, constants))
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
         if "demand" not in state:

@@ -6,16 +6,17 @@ from functools import cached_property
 
 import numpy as np
 
+from ....policies.kernels.packed import pack, reals
 from ..adapter import Transition
+from ..at_once import arrived, as_it_is, asked, constants_of, learned, teaches, went_out
 from ..compensators import generic
 from ..compensators.generic import GenericCompensator
 from ..compiled import kernel
 from ..estimator import DisturbanceObserver, Memory, learn_rows, predict_rows
 from ..nominal import NominalModel
-from ..packed import pack, reals
 from ..presentation import Belief, show_rows
 from ..state import State
-from .model_based import ModelBased
+from .model_based import Kernels, ModelBased
 
 
 class Observer(ModelBased):
@@ -26,6 +27,7 @@ class Observer(ModelBased):
 
     name = "observer"
     regimes = ("prediction",)
+    fields = (Memory, Belief, generic.Memory)
 
     def __init__(
         self,
@@ -41,53 +43,78 @@ class Observer(ModelBased):
 
     @cached_property
     def known(self) -> np.ndarray:
-        """All that its kernels read of the vehicle, packed."""
         own = self.compensator.constants, self.nominal.policy_response
         return pack((self.nominal.network, self.estimator.constants, self.channels, *own))
 
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
-    def see(self, state: State, observation: np.ndarray) -> tuple[np.ndarray, State]:
-        after, shown = state.copy(), observation.astype(np.float64)
-        _see(self.known, after.parts(Memory), after.parts(Belief), after.parts(generic.Memory), after.rows, shown)
-        return shown, after
-
-    def correct(
-        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
-    ) -> tuple[np.ndarray, State]:
-        return self.compensator.correct(state, action, dt)
-
     def learn(self, state: State, transition: Transition) -> State:
-        if not self.compiled:
-            after, *_ = self.estimator.learn(state, transition, self.touched)
-            return self.compensator.integrate(after, transition)
-        after = state.copy()
-        parts = after.parts(Memory), after.parts(generic.Memory)
-        _learn(self.known, self.touched, *self._sample(transition), *parts, after.rows)
-        return after
+        if self.compiled:
+            return super().learn(state, transition)
+        after, *_ = self.estimator.learn(state, transition, self.touched)
+        return self.compensator.integrate(after, transition)
 
     def estimate(self, state: State) -> np.ndarray:
         return np.concatenate([state["d"], state["delay"][:, None] * self.nominal.dt], axis=1)
 
 
+_ESTIMATED, _BELIEVED = len(Memory._fields), len(Memory._fields) + len(Belief._fields)
+
+
 @kernel
-def _see(known, estimated, believed, own, rows, shown):  # type: ignore[no-untyped-def]
+def _see(known, parts, rows, shown):  # type: ignore[no-untyped-def]
     """`Observer.see`: shown [N, O] comes as the observation and is written, as are the states `rows` [N, S]."""
     network = reals(known, 0)
-    predict_rows(network, reals(known, 1), shown, estimated, rows)
-    show_rows(reals(known, 2), believed, rows, shown)
-    generic.see_rows(reals(known, 3), network, reals(known, 4), own, rows, shown)
+    predict_rows(network, reals(known, 1), shown, parts[:_ESTIMATED], rows)
+    show_rows(reals(known, 2), parts[_ESTIMATED:_BELIEVED], rows, shown)
+    generic.see_rows(reals(known, 3), network, reals(known, 4), parts[_BELIEVED:], rows, shown)
+
+
+@kernel
+def _correct(known, parts, dt, rows, wish):  # type: ignore[no-untyped-def]
+    """`Observer.correct`: wish [N, A] comes as the policy's action and is written, as are the states `rows` [N, S]."""
+    generic.correct_rows(reals(known, 3), dt, parts[_BELIEVED:], rows, wish)
 
 
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
-    known, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, estimated,
-    own, rows,
+    known, parts, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, before,
+    rows,
 ):  # fmt: skip
-    """`Observer.learn`; the states `rows` [N, S] are written."""
+    """`Observer.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
     shape = len(rows), touched.shape[1]
     expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(len(rows), dtype=np.bool_)
     sample = observation, following, action, saturated, fresh, excited, dt, leak, dead_zone
+    estimated = parts[:_ESTIMATED]
     learn_rows(reals(known, 0), reals(known, 1), touched, *sample, estimated, rows, expected, explained, learns)
-    generic.integrate_rows(reals(known, 3), following, saturated, fresh, dt, undone, own, rows)
+    generic.integrate_rows(reals(known, 3), following, saturated, fresh, dt, undone, parts[_BELIEVED:], rows)
+
+
+@kernel
+def _act_at_once(  # type: ignore[no-untyped-def]
+    constants, rows, observation, last, own_before, sent_before, dt, steps, activity, acted, hidden, shown, actions
+):
+    c, (own, wish, sent) = constants_of(constants), actions
+    if not arrived(c, observation, last, steps):
+        return False
+    _see(c.known, c.parts, rows, shown)
+    if not asked(c, rows, observation, own_before, dt, hidden, shown, own, wish):
+        return False
+    _correct(c.known, c.parts, dt, rows, wish)
+    return went_out(c, rows, own, wish, sent_before, sent, steps, activity, acted)
+
+
+@kernel
+def _learn_at_once(  # type: ignore[no-untyped-def]
+    constants, before, rows, observation, following, wish, sent, dt, steps, activity, acted, worse
+):
+    c = constants_of(constants)
+    if not teaches(c, observation, following, wish, steps, activity):
+        return False, False
+    touched = c.touched.reshape(sent.shape[1], -1)
+    _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows)
+    return learned(c, rows, steps, acted, worse)
+
+
+Observer.kernels = Kernels(_see, _correct, _learn, _act_at_once, _learn_at_once)

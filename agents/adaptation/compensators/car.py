@@ -12,13 +12,13 @@ import numpy as np
 from ....envs.driving.governor import DOWN_S, GOVERNED_SHARE, TRUSTED, approach, limiting_grip, safe_scale
 from ....envs.driving.plant import ACTUATORS
 from ....envs.driving.vehicle import GRAVITY, Car, load_car
-from ....policies.kernels.arithmetic import add, copy
+from ....policies.kernels.arithmetic import add
+from ....policies.kernels.packed import integers, pack, real, reals
 from ..cholesky import solve
 from ..compiled import helper, inlined, kernel
 from ..demand import demand_of, lower
 from ..estimator import AUTOCOVARIANCE, filtered
 from ..nominal import NominalModel, arrange, differentiate, forward, network_of, rooms
-from ..packed import integers, pack, real, reals
 from ..state import State, part
 
 _RATES = ("forward_velocity", "lateral_velocity", "yaw_rate")
@@ -181,7 +181,7 @@ class CarCompensator:
                 grip_wander=self.grip_wander,
                 doubt=self.doubt,
                 raised_s=self.raised_s,
-                offset_wander=np.array(self.offset_wander),
+                offset_wander=np.array(self.offset_wander, dtype=np.float64),
                 bias_s=self.bias_s,
                 integral_gain=self.integral_gain,
                 integral_limit=self.integral_limit,
@@ -209,7 +209,7 @@ class CarCompensator:
     def correct(self, state: State, action: np.ndarray) -> np.ndarray:
         """The compensated action [N, 2], not yet within the action's bounds."""
         wish = action.astype(np.float64)
-        _correct(state.parts(Memory), state.rows, wish)
+        correct_rows(state.parts(Memory), state.rows, wish)
         return wish
 
     def limit_brakes(self, state: State, action: np.ndarray) -> np.ndarray:
@@ -366,7 +366,7 @@ def see_rows(c, demand, parts, rows, shown):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _correct(parts, rows, wish):  # type: ignore[no-untyped-def]
+def correct_rows(parts, rows, wish):  # type: ignore[no-untyped-def]
     """`CarCompensator.correct`: wish [N, 2] comes as the policy's action and is written."""
     for n in range(rows.shape[0]):
         add(_recall(rows[n], parts).answer[:2], wish[n])
@@ -438,7 +438,7 @@ def learn_rows(  # type: ignore[no-untyped-def]
         wanted_speed = safe_scale(c.spare * front, c.spare * rear)
         s.demand[0] = approach(s.demand[0], wanted_speed, dt[n], DOWN_S, c.raised_s)
         s.brakes[0] = _brakes(c, rear, s.rates)
-        _gain(network, first[1], second[1], f[1:], gain)
+        _gain(network, first[1], second[1], z, f[1:], gain)
         _answer(c, gain, s.d, wanted)
         left = (limiting_grip(front, rear) - c.no_grip) / (c.full_grip - c.no_grip)
         left = min(max(left, 0.0), 1.0)
@@ -517,14 +517,12 @@ def _arrange_around(network, rates, commands, z):  # type: ignore[no-untyped-def
 
 
 @helper
-def _gain(network, first, second, f, gain):  # type: ignore[no-untyped-def]
+def _gain(network, first, second, z, f, gain):  # type: ignore[no-untyped-def]
     """gain [3, 3]: of the accelerations by steering, by drive, both held, and by lateral velocity, from the accelerations
-    f [3, .] of `_arrange_around` and the layers that led to the first."""
-    by_command = np.empty((3, 2))
-    differentiate(network, first, second, by_command)
+    f [3, .] of `_arrange_around` and the layers that led to the first; z and f, of `rooms`, are overwritten."""
     for i in range(3):
-        copy(by_command[i], gain[i, :2])
         gain[i, 2] = (f[1, i] - f[2, i]) / (2.0 * _STEP)
+    differentiate(network, first, second, z, f, gain[:, :2])
 
 
 @helper

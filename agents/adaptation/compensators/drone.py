@@ -11,12 +11,12 @@ import numpy as np
 from ....envs.drone.physics import INTERFACES
 from ....envs.drone.vehicle import GRAVITY, ROTORS, Vehicle, load_vehicle
 from ....policies.kernels.arithmetic import add
+from ....policies.kernels.packed import integer, integers, pack, real, reals
 from ..adapter import Transition
 from ..compiled import helper, inlined, kernel
 from ..demand import demand_of, lower
 from ..estimator import D, filtered
 from ..nominal import NominalModel, ask, respond, response_of
-from ..packed import integer, integers, pack, real, reals
 from ..state import State, part
 from ..thrust import thrust_acceleration
 
@@ -130,10 +130,10 @@ class DroneCompensator:
                 error=reader.error_index,
                 velocity_error=velocity_error,
                 attitude=reader.context_index[:9],
-                max_rates=np.array(v.max_rates),
-                rate_gains=np.array(v.rate_gains),
+                max_rates=np.array(v.max_rates, dtype=np.float64),
+                rate_gains=np.array(v.rate_gains, dtype=np.float64),
                 shares=v.mixer / ROTORS / [1.0, v.arm, v.arm, v.torque_per_thrust],
-                torque_gain=np.array(v.inertia) * v.rate_gains,
+                torque_gain=np.array(v.inertia, dtype=np.float64) * v.rate_gains,
                 velocity=rates.index("velocity_x"),
                 turn=rates.index("body_rate_x"),
                 weight=v.weight,
@@ -203,7 +203,7 @@ class DroneCompensator:
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, 4], beyond the action's bounds where more was wished for, and the state after."""
         wish, after = action.astype(np.float64), state.copy()
-        _correct(self.constants, dt, after.parts(Memory), after.rows, wish)
+        correct_rows(self.constants, dt, after.parts(Memory), after.rows, wish)
         return wish, after
 
     def learn(self, state: State, before: State, f: np.ndarray, learns: np.ndarray, t: Transition) -> State:
@@ -379,7 +379,7 @@ def see_rows(c, demand, policy, parts, rows, shown):  # type: ignore[no-untyped-
 
 
 @kernel
-def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
+def correct_rows(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
     """`DroneCompensator.correct`: wish [N, 4] comes as the policy's action and is written, as are slow and
     lasting."""
     c = _constants_of(c)

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....policies.kernels.arithmetic import fill
+from ....policies.kernels.packed import integers, pack, real, reals
 from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, inlined, kernel
 from ..nominal import NominalModel, arrange, ask, differentiate, forward, network_of, respond, response_of, rooms
-from ..packed import integers, pack, real, reals
 from ..state import State, part
 
 
@@ -28,7 +29,8 @@ class GenericCompensator:
     attitude take; a slow integral of the tracking error adds what is missing.
 
     State: correction [N, A] that du has come to; integral [N, E] of the tracking error; slow [N, R], the unmatched part that
-    the lead is taken against; gain [N, R, A], B. It reads of the estimator's d, commands, believed_rates and believed_context.
+    the lead is taken against; matched [N, A], -du before its low-pass, and unmatched [N, R], as of the last observation that was
+    shown (`see`). It reads of the estimator's d, commands, believed_rates and believed_context.
 
     Args:
         nominal: the nominal model.
@@ -61,7 +63,8 @@ class GenericCompensator:
                 "correction": np.zeros((n, reader.actions)),
                 "integral": np.zeros((n, len(reader.error_index))),
                 "slow": np.zeros((n, rates)),
-                "gain": np.zeros((n, rates, reader.actions)),
+                "matched": np.zeros((n, reader.actions)),
+                "unmatched": np.zeros((n, rates)),
             }
         )
 
@@ -71,7 +74,7 @@ class GenericCompensator:
         reader = self.nominal.reader
         return pack(
             Constants(
-                sd=self.nominal.acceleration_sd,
+                weights=self.nominal.acceleration_sd**-2.0,
                 tracked=reader.tracked_rate,
                 error=reader.error_index,
                 damping=self.damping,
@@ -96,7 +99,7 @@ class GenericCompensator:
     def correct(self, state: State, action: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, State]:
         """The compensated action [N, A], not yet within the action's bounds, and the state after."""
         wish, after = action.astype(np.float64), state.copy()
-        _correct(self.constants, dt, after.parts(Memory), after.rows, wish)
+        correct_rows(self.constants, dt, after.parts(Memory), after.rows, wish)
         return wish, after
 
     def integrate(self, state: State, transition: Transition) -> State:
@@ -118,31 +121,32 @@ class Memory(NamedTuple):
     correction: np.ndarray
     integral: np.ndarray
     slow: np.ndarray
-    gain: np.ndarray
+    matched: np.ndarray
+    unmatched: np.ndarray
 
 
 @inlined
 def _recall(row, parts):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     correction = part(row, parts, 4)
-    actions = correction.shape[0]
     return Memory(
         d=part(row, parts, 0),
-        commands=part(row, parts, 1).reshape(-1, actions),
+        commands=part(row, parts, 1).reshape(-1, correction.shape[0]),
         believed_rates=part(row, parts, 2),
         believed_context=part(row, parts, 3),
         correction=correction,
         integral=part(row, parts, 5),
         slow=part(row, parts, 6),
-        gain=part(row, parts, 7).reshape(-1, actions),
+        matched=part(row, parts, 7),
+        unmatched=part(row, parts, 8),
     )
 
 
 class Constants(NamedTuple):
-    """What kernels read of a `GenericCompensator`: sd [R] of the nominal accelerations, which rates are tracked [E] and which
+    """What kernels read of a `GenericCompensator`: weights [R], W; which rates are tracked [E] and which
     channels hold their errors [E]; lead in time constants of its filter."""
 
-    sd: np.ndarray
+    weights: np.ndarray
     tracked: np.ndarray
     error: np.ndarray
     damping: float
@@ -160,7 +164,7 @@ class Constants(NamedTuple):
 def _constants_of(packed):  # type: ignore[no-untyped-def]
     """The `Constants` that were packed."""
     return Constants(
-        sd=reals(packed, 0),
+        weights=reals(packed, 0),
         tracked=integers(packed, 1),
         error=integers(packed, 2),
         damping=real(packed, 3),
@@ -181,21 +185,22 @@ _PROJECTION_DAMPING = 0.01
 
 @kernel
 def see_rows(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped-def]
-    """`GenericCompensator.see`: shown [N, O] comes as the observation and is written, as is gain."""
+    """`GenericCompensator.see`: shown [N, O] comes as the observation and is written, as are matched and unmatched."""
     c, network, policy = _constants_of(c), network_of(network), response_of(policy)
-    tracked = c.tracked.shape[0]
-    z, first, second, f = rooms(network, 1)
-    matched, unmatched = np.empty(network.held.shape[0]), np.empty(network.rates)
-    ahead, asked = np.empty(tracked), np.empty(tracked)
+    tracked, actions = c.tracked.shape[0], network.held.shape[0]
+    z, first, second, f = rooms(network, actions)
+    gain, normal = np.empty((network.rates, actions)), np.empty((2 * actions + 1, actions))
+    # What the network was computed in is free by then.
+    ahead, asked = first[0, :tracked], second[0, :tracked]
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         arrange(network, s.believed_rates, s.believed_context, s.commands, 0, z[0])
-        forward(network, z, first, second, f)
-        differentiate(network, first[0], second[0], s.gain)
-        _unmatched(c, s.gain, s.d, matched, unmatched)
+        forward(network, z[:1], first[:1], second[:1], f[:1])
+        differentiate(network, first[0], second[0], z, f, gain)
+        _split(c, gain, s.d, normal, s.matched, s.unmatched)
         for e in range(tracked):
             i = c.tracked[e]
-            ahead[e] = unmatched[i] + c.lead * (unmatched[i] - s.slow[i])
+            ahead[e] = s.unmatched[i] + c.lead * (s.unmatched[i] - s.slow[i])
         respond(policy, ahead, asked)
         for e in range(tracked):
             asked[e] = min(max(asked[e] + s.integral[e], -c.asked_limit), c.asked_limit)
@@ -203,22 +208,19 @@ def see_rows(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped
 
 
 @kernel
-def _correct(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
+def correct_rows(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
     """`GenericCompensator.correct`: wish [N, A] comes as the policy's action and is written, as are correction and slow."""
     c = _constants_of(c)
-    matched, unmatched = np.empty(wish.shape[1]), np.empty(c.sd.shape[0])
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
-        _damped_least_squares(s.gain, c.sd, s.d, c.damping, matched)
         share = min(1.0, dt[n] / c.time_constant)
         for a in range(wish.shape[1]):
-            s.correction[a] += share * (min(max(-matched[a], -c.authority), c.authority) - s.correction[a])
+            s.correction[a] += share * (min(max(-s.matched[a], -c.authority), c.authority) - s.correction[a])
             wish[n, a] += s.correction[a]
         # Of the unmatched part: lost thrust turns with the vehicle, and that turn is no change to be led.
-        _unmatched(c, s.gain, s.d, matched, unmatched)
         share = min(1.0, dt[n] / c.lead_filter)
-        for i in range(unmatched.shape[0]):
-            s.slow[i] += share * (unmatched[i] - s.slow[i])
+        for i in range(s.slow.shape[0]):
+            s.slow[i] += share * (s.unmatched[i] - s.slow[i])
 
 
 @kernel
@@ -240,27 +242,34 @@ def integrate_rows(c, observation, saturated, fresh, dt, undone, parts, rows):  
 
 
 @helper
-def _unmatched(c, gain, d, matched, unmatched):  # type: ignore[no-untyped-def]
-    """unmatched [R]: what is left of d [R] after its projection on the range of gain [R, A]."""
-    _damped_least_squares(gain, c.sd, d, _PROJECTION_DAMPING, matched)
-    for i in range(d.shape[0]):
+def _split(c, gain, d, normal, matched, unmatched):  # type: ignore[no-untyped-def]
+    """matched [A] = (B'WB + damping diag(B'WB))^-1 B'W d of one vehicle, B being gain [R, A], and unmatched [R], what is left
+    of d [R] after its projection on the range of B; normal [2 A + 1, A] is overwritten."""
+    rates, actions = gain.shape
+    gram, factor, moment = normal[:actions], normal[actions : 2 * actions], normal[2 * actions]
+    for row in normal:
+        fill(row, 0.0)
+    for i in range(rates):
+        for a in range(actions):
+            weighted = c.weights[i] * gain[i, a]
+            moment[a] += weighted * d[i]
+            for b in range(a + 1):
+                gram[a, b] += weighted * gain[i, b]
+    _damped_least_squares(gram, moment, _PROJECTION_DAMPING, factor, matched)
+    for i in range(rates):
         unmatched[i] = d[i]
-        for a in range(matched.shape[0]):
+        for a in range(actions):
             unmatched[i] -= gain[i, a] * matched[a]
+    _damped_least_squares(gram, moment, c.damping, factor, matched)
 
 
 @helper
-def _damped_least_squares(gain, sd, d, damping, out):  # type: ignore[no-untyped-def]
-    """out [A] = (B'WB + damping diag(B'WB))^-1 B'W d of one vehicle; W = 1 / sd²."""
-    rates, actions = gain.shape
-    gram = np.empty((actions, actions))
-    for a in range(actions):
-        out[a] = 0.0
-        for i in range(rates):
-            out[a] += gain[i, a] * d[i] / sd[i] ** 2
-        for b in range(a + 1):
-            gram[a, b] = 0.0
-            for i in range(rates):
-                gram[a, b] += gain[i, a] * gain[i, b] / sd[i] ** 2
-        gram[a, a] = (1.0 + damping) * gram[a, a] + 1e-12
-    solve(gram, out)
+def _damped_least_squares(gram, moment, damping, factor, out):  # type: ignore[no-untyped-def]
+    """out [A] = (gram + damping diag(gram))^-1 moment [A], of the lower triangle of gram [A, A]; factor [A, A] is
+    overwritten."""
+    for a in range(out.shape[0]):
+        out[a] = moment[a]
+        for b in range(a):
+            factor[a, b] = gram[a, b]
+        factor[a, a] = (1.0 + damping) * gram[a, a] + 1e-12
+    solve(factor, out)

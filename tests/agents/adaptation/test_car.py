@@ -9,7 +9,7 @@ from undrift.agents import Run
 from undrift.agents.adaptation import Transition, make_adapter
 from undrift.agents.adaptation.adapters.car import Car
 from undrift.agents.adaptation.compensators.car import CarCompensator, Memory, learn_rows, see_rows
-from undrift.agents.adaptation.estimator import LOG_WEIGHT, DisturbanceObserver, X
+from undrift.agents.adaptation.estimator import WEIGHT, DisturbanceObserver, X
 from undrift.agents.rollout import rollout
 from undrift.envs import Abrupt, ActionDelay, Always, Friction, Scenario, SensorBias, make_batch
 from undrift.envs.driving.governor import safe_scale
@@ -59,7 +59,7 @@ def learn_grip(grip, offset, steps=400, seed=0):
         across, turned = balance @ (grip * force + offset)
         after = rates + DT * np.array([f[0], across - rates[0] * rates[2], turned])
         for filters, seen in ((state["filters"], rates), (following := state["filters"].copy(), after)):
-            filters[:, :, X], filters[:, :, LOG_WEIGHT] = seen, 0.0
+            filters[:, :, X], filters[:, :, WEIGHT] = seen, 1.0
         before, state = state, state | {"filters": following, "rates": after[None]}
         sample = ONE, still, still, FREE, ONE, NOW, np.zeros(1)
         learn_rows(NOMINAL.network, COMPENSATOR.constants, before.rows, *sample, state.parts(Memory), state.rows)

@@ -9,7 +9,7 @@ from scipy.stats import t as student
 from undrift.agents import Run
 from undrift.agents.adaptation import Transition
 from undrift.agents.adaptation.adapters.observer import Observer
-from undrift.agents.adaptation.estimator import AUTOCOVARIANCE, LOG_WEIGHT, P11, P12, P22, D, DisturbanceObserver, _roll
+from undrift.agents.adaptation.estimator import AUTOCOVARIANCE, P11, P12, P22, WEIGHT, D, DisturbanceObserver, _roll
 from undrift.envs.drone.vehicle import GRAVITY
 
 DT = 0.02
@@ -130,8 +130,8 @@ def test_every_member_is_a_kalman_filter_and_their_mean_is_weighted_by_likelihoo
             means[m] = means[m] + gain * np.clip(innovation, -6 * np.sqrt(s), 6 * np.sqrt(s))
             covariances[m] = covariances[m] - np.outer(gain, h @ covariances[m])
         logs = np.maximum(logs - logs.max(), [-12.0, -5.0])
+        np.testing.assert_allclose(state["filters"][0, :, WEIGHT, 0], np.exp(logs), rtol=1e-6)
         weights = np.exp(logs) / np.exp(logs).sum()
-        np.testing.assert_allclose(state["filters"][0, :, LOG_WEIGHT, 0], logs, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(state["d"][0, 0], weights @ [mean[1] for mean in means], rtol=1e-6, atol=1e-12)
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from undrift.agents import Run
 from undrift.agents.adaptation import make_adapter
 from undrift.agents.adaptation.estimator import DisturbanceObserver
-from undrift.agents.adaptation.packed import pack
 from undrift.agents.adaptation.presentation import Belief, Channels, show_rows
+from undrift.policies.kernels.packed import pack
 
 NOMINAL = Run.reference().nominal
 NAMES = list(NOMINAL.observation_names)

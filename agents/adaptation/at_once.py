@@ -1,0 +1,161 @@
+"""A control step in two compiled calls, to act and to learn: what the kernels of all adapters share.
+
+At almost every step the guard has nothing to say, and the calls in between, each made by itself, take longer than their
+arithmetic. So an adapter may have kernels that do all of it, the guard's looks included, and stop where one of them finds
+something. What they wrote is then not taken, and every call is made by itself. Each adapter writes the order of its own down:
+kernels that were handed to one another would not be kept on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ...policies.kernels.by_address import call
+from ...policies.kernels.packed import integer, integers, real, reals
+from .compiled import helper, kernel
+from .estimator import losses
+from .guard import all_admissible, all_fresh, all_learned_well, all_teach, any_due
+
+_ACTIVITY_RATE = 0.1
+"""Share of a new command in the mean of how much commands change."""
+
+
+class AtOnce(NamedTuple):
+    """The two calls, for states of one layout; arrays of N rows.
+
+    act: of the adapter's state rows [N, S], written; observation and the last one [N, O]; the policy's last action and what was
+        sent [N, A]; dt [N] s since then; steps, activity and acted [N] of `ControllerState`, written; hidden [N, H] the
+        policy's memory, written; shown [N, O], which comes as the observation, and actions [3, N, A], the policy's own, what
+        is to be sent, and that within its bounds, both written. Whether the guard had nothing to say.
+    learn: of the state rows before and after [N, S], of which the latter come as the former and are written; observation and
+        what followed [N, O]; what was to be sent and was [N, A]; dt, steps, activity, acted and worse [N]. Whether the guard
+        had nothing to say, and whether what was learned may be due to be kept.
+    """
+
+    act: Callable[..., bool]
+    learn: Callable[..., tuple[bool, bool]]
+
+
+class Constants(NamedTuple):
+    """What the calls read that stays the same: `known` and `parts` of the adapter, and which rates each action touches when it is
+    saturated; the channels `sampled`, by which a sample is told from a copy, and those of the policy's previous_action; what
+    the guard allows; the policy and its step (`DeployedPolicy.single_step`)."""
+
+    known: np.ndarray
+    parts: np.ndarray
+    touched: np.ndarray
+    sampled: np.ndarray
+    previous_action: np.ndarray
+    hold_stale: bool
+    seen_limit: float
+    authority: float
+    excitation: float
+    leak: float
+    dead_zone: float
+    loss_margin: float
+    keep_every: int
+    policy: np.ndarray
+    step: int
+
+
+LIMITS = Constants._fields[5:13]
+"""The guard's."""
+
+
+@helper
+def constants_of(packed):  # type: ignore[no-untyped-def]
+    """The `Constants` that were packed."""
+    return Constants(
+        known=reals(packed, 0),
+        parts=integers(packed, 1).reshape(-1, 2),
+        touched=integers(packed, 2),
+        sampled=integers(packed, 3),
+        previous_action=integers(packed, 4),
+        hold_stale=integer(packed, 5) != 0,
+        seen_limit=real(packed, 6),
+        authority=real(packed, 7),
+        excitation=real(packed, 8),
+        leak=real(packed, 9),
+        dead_zone=real(packed, 10),
+        loss_margin=real(packed, 11),
+        keep_every=integer(packed, 12),
+        policy=reals(packed, 13),
+        step=integer(packed, 14),
+    )
+
+
+@kernel
+def write_columns(columns, index, rows):  # type: ignore[no-untyped-def]
+    """The channels `index` [K] of rows [N, O] become columns [N, K]."""
+    for n in range(rows.shape[0]):
+        for k in range(index.shape[0]):
+            rows[n, index[k]] = columns[n, k]
+
+
+@kernel
+def send(wish, last, sent, activity, steps, acted):  # type: ignore[no-untyped-def]
+    """A wish [N, A] becomes sent [N, A], within [-1, 1]; with the `last` one it tells activity [N], by how much the liveliest
+    action changes per step of late. One step more of every vehicle, whose transition is open."""
+    for n in range(wish.shape[0]):
+        change = 0.0
+        for j in range(wish.shape[1]):
+            sent[n, j] = min(max(wish[n, j], -1.0), 1.0)
+            change = max(change, abs(sent[n, j] - last[n, j]))
+        activity[n] += _ACTIVITY_RATE * (change - activity[n])
+        steps[n] += 1
+        acted[n] = True
+
+
+@helper
+def arrived(c, observation, last, steps):  # type: ignore[no-untyped-def]
+    """Whether the guard has nothing to say of what was measured."""
+    return all_fresh(observation, last, c.sampled, steps, c.hold_stale)
+
+
+@helper
+def asked(c, rows, observation, before, dt, hidden, shown, own, wish):  # type: ignore[no-untyped-def]
+    """own and wish [N, A]: the policy's actions for what it is shown, its actions `before` [N, A] included, if the guard has
+    nothing to say of that; whether so."""
+    if not all_admissible(observation, shown, c.seen_limit, rows):
+        return False
+    write_columns(before, c.previous_action, shown)
+    for n in range(shown.shape[0]):
+        elapsed, memory, action = dt[n : n + 1].ctypes.data, hidden[n].ctypes.data, own[n].ctypes.data
+        call(c.step, c.policy.ctypes.data, shown[n].ctypes.data, elapsed, memory, action)
+    wish[:] = own
+    return True
+
+
+@helper
+def went_out(c, rows, own, wish, last, sent, steps, activity, acted):  # type: ignore[no-untyped-def]
+    """`send`, if the guard has nothing to say of what is wished for; whether so."""
+    if not all_admissible(own, wish, c.authority, rows):
+        return False
+    send(wish, last, sent, activity, steps, acted)
+    return True
+
+
+@helper
+def teaches(c, observation, following, wish, steps, activity):  # type: ignore[no-untyped-def]
+    """Whether the guard has nothing to say of what followed, nor of the action before."""
+    return all_teach(following, observation, c.sampled, wish, activity, steps, c.hold_stale, c.excitation)
+
+
+@helper
+def as_it_is(c, observation, following, sent, dt):  # type: ignore[no-untyped-def]
+    """A sample that may teach all that it can, as kernels take it."""
+    count, actions = sent.shape
+    free, full, nothing = np.zeros((count, actions), np.bool_), np.ones(count, np.bool_), np.zeros(count)
+    return observation, following, sent, free, full, full, dt, nothing, c.leak, c.dead_zone
+
+
+@helper
+def learned(c, rows, steps, acted, worse):  # type: ignore[no-untyped-def]
+    """Whether the guard has nothing to say of what was learned, which closes the transition, and whether that may be due."""
+    passed = all_learned_well(rows, losses(rows, c.parts), acted, worse, c.loss_margin)
+    if passed:
+        acted[:] = False
+    return passed, any_due(steps, c.keep_every)
