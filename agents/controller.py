@@ -151,14 +151,12 @@ class Loop:
         s = self.state
         if self._at_once is None or np.count_nonzero(terminated):
             return False
-        after = s.adapter.copy()
+        before, after = s.adapter.rows, s.adapter.rows.copy()
         flown = s.observation, following, s.wish, s.sent, s.dt, s.steps, s.activity, s.acted, s.worse
-        passed, is_due = self._at_once.learn(s.adapter.rows, after.rows, *flown)
-        if passed:
-            s.adapter = after
-            if is_due:
-                s.adapter, s.worse = self.guard.review(self.adapter, after, s.worse, s.steps)
-        return passed
+        if not self._at_once.learn(before, after, *flown):
+            return False
+        s.adapter = s.adapter.at(after)
+        return True
 
     def estimate(self) -> np.ndarray:
         """The adapter's present belief, [N, E]; `adapter.estimate_names` names the columns."""
@@ -257,12 +255,13 @@ class Controller(Loop):
         s = self.state
         if self._at_once is None or not self._callable:
             return False
-        after, hidden, shown = s.adapter.copy(), s.hidden.copy(), observation.copy()
+        after, hidden, shown = s.adapter.rows.copy(), s.hidden.copy(), observation.copy()
         elapsed, actions = self._elapsed(observation, dt), np.empty((3, len(observation), self._actions))
         flown = observation, s.observation, s.own_action, s.sent, elapsed, s.steps, s.activity, s.acted
-        if not self._at_once.act(after.rows, *flown, hidden, shown, actions):
+        if not self._at_once.act(after, *flown, hidden, shown, actions):
             return False
-        s.adapter, s.hidden, s.observation, s.dt, self.shown = after, hidden, observation, elapsed, shown
+        s.adapter = s.adapter.at(after)
+        s.hidden, s.observation, s.dt, self.shown = hidden, observation, elapsed, shown
         s.own_action, s.wish, s.sent = actions[0], actions[1], actions[2]
         return True
 

@@ -17,7 +17,8 @@ from ...policies.kernels.by_address import call
 from ...policies.kernels.packed import integer, integers, real, reals
 from .compiled import helper, kernel
 from .estimator import losses
-from .guard import all_admissible, all_fresh, all_learned_well, all_teach, any_due
+from .guard import all_admissible, all_fresh, all_learned_well, all_teach, is_good
+from .shadow import keep_row
 
 _ACTIVITY_RATE = 0.1
 """Share of a new command in the mean of how much commands change."""
@@ -31,21 +32,22 @@ class AtOnce(NamedTuple):
         policy's memory, written; shown [N, O], which comes as the observation, and actions [3, N, A], the policy's own, what
         is to be sent, and that within its bounds, both written. Whether the guard had nothing to say.
     learn: of the state rows before and after [N, S], of which the latter come as the former and are written; observation and
-        what followed [N, O]; what was to be sent and was [N, A]; dt, steps, activity, acted and worse [N]. Whether the guard
-        had nothing to say, and whether what was learned may be due to be kept.
+        what followed [N, O]; what was to be sent and was [N, A]; dt, steps, activity, acted, which is written, and worse
+        [N]. Whether the guard had nothing to say.
     """
 
     act: Callable[..., bool]
-    learn: Callable[..., tuple[bool, bool]]
+    learn: Callable[..., bool]
 
 
 class Constants(NamedTuple):
-    """What the calls read that stays the same: `known` and `parts` of the adapter, and which rates each action touches when it is
-    saturated; the channels `sampled`, by which a sample is told from a copy, and those of the policy's previous_action; what
+    """What the calls read that stays the same: `known` and `parts` of the adapter, the parts of what has a shadow (`shadow.keep`),
+    and which rates each action touches when it is saturated; the channels `sampled`, by which a sample is told from a copy, and those of the policy's previous_action; what
     the guard allows; the policy and its step (`DeployedPolicy.single_step`)."""
 
     known: np.ndarray
     parts: np.ndarray
+    shadow: np.ndarray
     touched: np.ndarray
     sampled: np.ndarray
     previous_action: np.ndarray
@@ -61,7 +63,7 @@ class Constants(NamedTuple):
     step: int
 
 
-LIMITS = Constants._fields[5:13]
+LIMITS = Constants._fields[6:14]
 """The guard's."""
 
 
@@ -71,19 +73,20 @@ def constants_of(packed):  # type: ignore[no-untyped-def]
     return Constants(
         known=reals(packed, 0),
         parts=integers(packed, 1).reshape(-1, 2),
-        touched=integers(packed, 2),
-        sampled=integers(packed, 3),
-        previous_action=integers(packed, 4),
-        hold_stale=integer(packed, 5) != 0,
-        seen_limit=real(packed, 6),
-        authority=real(packed, 7),
-        excitation=real(packed, 8),
-        leak=real(packed, 9),
-        dead_zone=real(packed, 10),
-        loss_margin=real(packed, 11),
-        keep_every=integer(packed, 12),
-        policy=reals(packed, 13),
-        step=integer(packed, 14),
+        shadow=integers(packed, 2).reshape(-1, 2),
+        touched=integers(packed, 3),
+        sampled=integers(packed, 4),
+        previous_action=integers(packed, 5),
+        hold_stale=integer(packed, 6) != 0,
+        seen_limit=real(packed, 7),
+        authority=real(packed, 8),
+        excitation=real(packed, 9),
+        leak=real(packed, 10),
+        dead_zone=real(packed, 11),
+        loss_margin=real(packed, 12),
+        keep_every=integer(packed, 13),
+        policy=reals(packed, 14),
+        step=integer(packed, 15),
     )
 
 
@@ -154,8 +157,13 @@ def as_it_is(c, observation, following, sent, dt):  # type: ignore[no-untyped-de
 
 @helper
 def learned(c, rows, steps, acted, worse):  # type: ignore[no-untyped-def]
-    """Whether the guard has nothing to say of what was learned, which closes the transition, and whether that may be due."""
-    passed = all_learned_well(rows, losses(rows, c.parts), acted, worse, c.loss_margin)
-    if passed:
-        acted[:] = False
-    return passed, any_due(steps, c.keep_every)
+    """Close the transition, if the guard has nothing to say of what was learned, which becomes the shadow where it is due to;
+    whether so."""
+    loss = losses(rows, c.parts)
+    if not all_learned_well(rows, loss, acted, worse, c.loss_margin):
+        return False
+    acted[:] = False
+    for n in range(len(rows)):
+        if is_good(loss[n], steps[n], c.keep_every):
+            keep_row(c.shadow, rows[n])
+    return True

@@ -366,7 +366,7 @@ def _due(loss, steps, margin, patience, keep_every, worse):  # type: ignore[no-u
     for n in range(loss.shape[0]):
         worse[n] = worse[n] + 1 if loss[n, 0] > loss[n, 2] + margin else 0
         goes_back = goes_back or worse[n] >= patience
-        is_kept = is_kept or (loss[n, 0] <= loss[n, 2] and steps[n] % keep_every == 0)
+        is_kept = is_kept or is_good(loss[n], steps[n], keep_every)
     return goes_back, is_kept
 
 
@@ -380,14 +380,15 @@ def all_learned_well(state, loss, acted, worse, margin):  # type: ignore[no-unty
 
 
 @helper
-def any_due(steps, keep_every):  # type: ignore[no-untyped-def]
-    """Whether what any vehicle learned may be due to be kept."""
-    for n in range(steps.shape[0]):
-        if steps[n] % keep_every == 0:
-            return True
-    return False
+def is_good(loss, step, keep_every):  # type: ignore[no-untyped-def]
+    """Whether what a vehicle of this loss [3] learned is to become its shadow now."""
+    return loss[0] <= loss[2] and step % keep_every == 0
 
 
 @kernel
 def _none_due(state, loss, acted, worse, steps, margin, keep_every):  # type: ignore[no-untyped-def]
-    return all_learned_well(state, loss, acted, worse, margin) and not any_due(steps, keep_every)
+    """`all_learned_well`, and whether none is to be kept."""
+    for n in range(loss.shape[0]):
+        if is_good(loss[n], steps[n], keep_every):
+            return False
+    return all_learned_well(state, loss, acted, worse, margin)

@@ -37,13 +37,19 @@ def restore(state: State, fields: type, rows: np.ndarray) -> State:
 
 @kernel
 def _keep(chosen, parts, rows):  # type: ignore[no-untyped-def]
-    learned = len(parts) // 2
     for n in range(rows.shape[0]):
         if chosen[n]:
-            for k in range(learned):
-                copy(part(rows[n], parts, k), part(rows[n], parts, learned + k))
-            loss = part(rows[n], parts, 2 * learned)
-            loss[2] = loss[0]
+            keep_row(parts, rows[n])
+
+
+@helper
+def keep_row(parts, row):  # type: ignore[no-untyped-def]
+    """`keep`, of one vehicle: its row [S] is written."""
+    learned = len(parts) // 2
+    for k in range(learned):
+        copy(part(row, parts, k), part(row, parts, learned + k))
+    loss = part(row, parts, 2 * learned)
+    loss[2] = loss[0]
 
 
 @helper

@@ -51,19 +51,20 @@ class State(Mapping[str, np.ndarray]):
 
     def copy(self) -> State:
         """This state in memory of its own."""
-        return self._of(self.rows.copy())
+        return self.at(self.rows.copy())
 
     def where(self, rows: np.ndarray, other: State) -> State:
         """This state where rows [N] is true, `other` elsewhere."""
         # Without fields there are no rows.
-        return self._of(np.where(rows[: len(self.rows), None], self.rows, other.rows))
+        return self.at(np.where(rows[: len(self.rows), None], self.rows, other.rows))
 
     def parts(self, *fields: type) -> np.ndarray:
         """Where in a row the fields of NamedTuple classes stand, one class after the other: [F, 2] first and last plus one, for
         `part`."""
         return _parts(self._layout, fields)
 
-    def _of(self, rows: np.ndarray) -> State:
+    def at(self, rows: np.ndarray) -> State:
+        """The same fields in other memory, rows [N, S]."""
         state = object.__new__(State)
         state._layout, state.rows = self._layout, rows
         return state

@@ -90,12 +90,11 @@ class Auto(Adapter):
         def act(rows: np.ndarray, *moment: Any) -> bool:
             return not _doubts(parts, rows) and whole.act(rows, *moment)
 
-        def learn(before: np.ndarray, rows: np.ndarray, *moment: Any) -> tuple[bool, bool]:
-            if _doubts(parts, before):
-                return False, False
-            learned = whole.learn(before, rows, *moment)
-            _weigh(self.tolerance, self.width, parts, rows)
-            return learned
+        def learn(before: np.ndarray, rows: np.ndarray, *moment: Any) -> bool:
+            passed = not _doubts(parts, before) and whole.learn(before, rows, *moment)
+            if passed:
+                _weigh(self.tolerance, self.width, parts, rows)
+            return passed
 
         return AtOnce(act, learn)
 

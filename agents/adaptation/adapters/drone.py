@@ -124,7 +124,7 @@ def _learn_at_once(  # type: ignore[no-untyped-def]
 ):
     c = constants_of(constants)
     if not teaches(c, observation, following, wish, steps, activity):
-        return False, False
+        return False
     touched = c.touched.reshape(sent.shape[1], -1)
     _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows)
     return learned(c, rows, steps, acted, worse)

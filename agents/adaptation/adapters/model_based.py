@@ -13,7 +13,7 @@ from ....policies.kernels.packed import pack
 from ..adapter import Adapter, Transition
 from ..at_once import AtOnce, Constants
 from ..demand import lower_all
-from ..estimator import DisturbanceObserver
+from ..estimator import DisturbanceObserver, Shadow
 from ..nominal import NominalModel
 from ..presentation import Channels
 from ..state import State
@@ -83,7 +83,8 @@ class ModelBased(Adapter):
         # A subclass may see, correct or learn otherwise than the kernels that it inherits.
         if not self.compiled or "kernels" not in vars(type(self)):
             return None
-        constants = pack(Constants(self.known, state.parts(*self.fields), self.touched, **limits))
+        parts = state.parts(*self.fields), state.parts(Shadow)
+        constants = pack(Constants(self.known, *parts, self.touched, **limits))
         return AtOnce(partial(self.kernels.act_at_once, constants), partial(self.kernels.learn_at_once, constants))
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
