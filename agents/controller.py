@@ -16,6 +16,7 @@ import numpy as np
 
 from .adaptation import Adapter, Guard, State, Transition
 from .adaptation.at_once import LIMITS, AtOnce, send, write_columns
+from .adaptation.state import Layout
 from .files import write_atomically
 
 
@@ -72,14 +73,14 @@ class Loop:
         self._sampled = adapter.nominal.sampled_index
         self._step_duration = names.index("step_duration") if "step_duration" in names else None
         self.state = self._fresh(1)
-        self._at_once = self._calls()
+        self._prepare()
         self.shown = self.state.observation
         """[N, O] what the policy was shown last."""
 
     def reset(self, n: int = 1) -> None:
         """Begin with `n` vehicles that have no memory and have learned nothing."""
         self.state = self._fresh(n)
-        self._at_once = self._calls()
+        self._prepare()
         self.guard.clear()
         if self.adapter.notice:
             self.guard.announce(self.adapter.notice, n)
@@ -149,6 +150,8 @@ class Loop:
     def _learn_at_once(self, following: np.ndarray, terminated: bool | np.ndarray) -> bool:
         """`learn` in one compiled call; whether that was possible."""
         s = self.state
+        if s.adapter.layout is not self._layout:
+            self._prepare()
         if self._at_once is None or np.count_nonzero(terminated):
             return False
         before, after = s.adapter.rows, s.adapter.rows.copy()
@@ -164,14 +167,16 @@ class Loop:
             return np.zeros((len(self.state.steps), 0))
         return self.adapter.estimate(self.state.adapter)
 
-    def _calls(self) -> AtOnce | None:
-        """The compiled calls for states such as the present one, by what the guard allows now; None where there are none, or
-        where the guard is off or of another kind, which may look otherwise."""
-        if not self.guard.enabled or type(self.guard) is not Guard:
-            return None
-        step, policy = self._single_step() or (0, np.zeros(0))
-        known = {"sampled": self._sampled, "previous_action": self._previous_action, "policy": policy, "step": step}
-        return self.adapter.at_once(self.state.adapter, known | {name: getattr(self.guard, name) for name in LIMITS})
+    def _prepare(self) -> None:
+        """Find the compiled calls for states such as the present one, by what the guard allows now; there are none where the guard
+        is off or of another kind, which may look otherwise."""
+        self._layout: Layout = self.state.adapter.layout
+        self._at_once: AtOnce | None = None
+        if self.guard.enabled and type(self.guard) is Guard:
+            step, policy = self._single_step() or (0, np.zeros(0))
+            known = {"sampled": self._sampled, "previous_action": self._previous_action, "policy": policy, "step": step}
+            limits = {name: getattr(self.guard, name) for name in LIMITS}
+            self._at_once = self.adapter.at_once(self.state.adapter, known | limits)
 
     def _single_step(self) -> tuple[int, np.ndarray] | None:
         """Of a policy that kernels can call (`DeployedPolicy.single_step`)."""
@@ -179,11 +184,7 @@ class Loop:
 
     def __getstate__(self) -> dict[str, Any]:
         # Addresses are those of this process.
-        return vars(self) | {"_at_once": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._at_once = self._calls()
+        return vars(self) | {"_at_once": None, "_layout": None}
 
     def _elapsed(self, observation: np.ndarray, dt: float | np.ndarray | None) -> np.ndarray:
         """Time in s since the last step, [N], from `dt` or, where that is None, observation [N, O]."""
@@ -253,6 +254,8 @@ class Controller(Loop):
     def _act_at_once(self, observation: np.ndarray, dt: float | np.ndarray | None) -> bool:
         """`show`, the policy and `send` in one compiled call; whether that was possible."""
         s = self.state
+        if s.adapter.layout is not self._layout:
+            self._prepare()
         if self._at_once is None or not self._callable:
             return False
         after, hidden, shown = s.adapter.rows.copy(), s.hidden.copy(), observation.copy()
@@ -324,7 +327,6 @@ class Controller(Loop):
                 "load it there, or begin anew with reset()."
             )
         self.state = _unflat(arrays)
-        self._at_once = self._calls()
 
     def _fresh(self, n: int) -> ControllerState:
         return replace(super()._fresh(n), hidden=self.policy.initial_state(n))

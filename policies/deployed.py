@@ -75,7 +75,9 @@ class DeployedPolicy(StoredPolicy):
     @cached_property
     def single_step(self) -> tuple[int, NDArray[np.float64]] | None:
         """`step` of one vehicle for kernels to call (`by_address`): where it is compiled, and the policy as it reads that; None of
-        cells that have none, and without numba."""
+        cells that have none, of a class with a `step` of its own, and without numba."""
+        if type(self).step is not DeployedPolicy.step:
+            return None
         return self.cell.single_step((self.input_size, self.state_size, self.action_size), self._actor)
 
     def action(self, obs: ArrayLike, h: ArrayLike) -> NDArray[np.float64]:

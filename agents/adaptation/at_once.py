@@ -41,9 +41,10 @@ class AtOnce(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """What the calls read that stays the same: `known` and `parts` of the adapter, the parts of what has a shadow (`shadow.keep`),
-    and which rates each action touches when it is saturated; the channels `sampled`, by which a sample is told from a copy, and those of the policy's previous_action; what
-    the guard allows; the policy and its step (`DeployedPolicy.single_step`)."""
+    """What the calls read that stays the same: `known` and `parts` of the adapter, the parts of what has a shadow
+    (`shadow.keep`), and which rates each action touches when it is saturated; the channels `sampled`, by which a sample is
+    told from a copy, and those of the policy's previous_action; what the guard allows; the policy and its step
+    (`DeployedPolicy.single_step`)."""
 
     known: np.ndarray
     parts: np.ndarray

@@ -22,17 +22,17 @@ class State(Mapping[str, np.ndarray]):
         arrays: the fields, all of the same N.
     """
 
-    __slots__ = ("_layout", "rows")
+    __slots__ = ("layout", "rows")
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         values = {name: np.asarray(value, dtype=np.float64) for name, value in arrays.items()}
-        self._layout = _layout(tuple((name, value.shape[1:]) for name, value in values.items()))
+        self.layout = _layout_of(tuple((name, value.shape[1:]) for name, value in values.items()))
         flat = [value.reshape(len(value), prod(value.shape[1:])) for value in values.values()]
         self.rows = np.concatenate(flat, axis=1) if flat else np.zeros((0, 0))
         """[N, S] all fields, C-ordered."""
 
     def __getitem__(self, name: str) -> np.ndarray:
-        columns, shape = self._layout.fields[name]
+        columns, shape = self.layout.fields[name]
         field = self.rows[:, columns]
         return field if len(shape) == 1 else field.reshape(len(field), *shape)
 
@@ -40,10 +40,10 @@ class State(Mapping[str, np.ndarray]):
         self[name][...] = value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._layout.fields)
+        return iter(self.layout.fields)
 
     def __len__(self) -> int:
-        return len(self._layout.fields)
+        return len(self.layout.fields)
 
     def __or__(self, changed: Mapping[str, Any]) -> State:
         """This state with fields changed or added."""
@@ -61,16 +61,16 @@ class State(Mapping[str, np.ndarray]):
     def parts(self, *fields: type) -> np.ndarray:
         """Where in a row the fields of NamedTuple classes stand, one class after the other: [F, 2] first and last plus one, for
         `part`."""
-        return _parts(self._layout, fields)
+        return _parts(self.layout, fields)
 
     def at(self, rows: np.ndarray) -> State:
         """The same fields in other memory, rows [N, S]."""
         state = object.__new__(State)
-        state._layout, state.rows = self._layout, rows
+        state.layout, state.rows = self.layout, rows
         return state
 
 
-class _Layout:
+class Layout:
     """Slice within a row and shape of every field; the same object for the same fields."""
 
     def __init__(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> None:
@@ -81,11 +81,11 @@ class _Layout:
             start += prod(shape)
 
 
-_layout = cache(_Layout)
+_layout_of = cache(Layout)
 
 
 @cache
-def _parts(layout: _Layout, fields: tuple[type, ...]) -> np.ndarray:
+def _parts(layout: Layout, fields: tuple[type, ...]) -> np.ndarray:
     columns = [layout.fields[name][0] for each in fields for name in each._fields]  # type: ignore[attr-defined]
     return np.array([(each.start, each.stop) for each in columns])
 

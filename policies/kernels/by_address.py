@@ -29,12 +29,16 @@ if numba is not None:
         """Call what `address_of` found, with the addresses of arrays."""
 
         def generate(context, builder, signature, arguments):
-            integers = [context.get_value_type(each) for each in signature.args[1:]]
-            function = ir.FunctionType(ir.VoidType(), integers).as_pointer()
+            kinds = [context.get_value_type(each) for each in signature.args[1:]]
+            function = ir.FunctionType(ir.VoidType(), kinds).as_pointer()
             builder.call(builder.inttoptr(arguments[0], function), arguments[1:])
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), generate
+
+else:
+    call = None  # type: ignore[assignment]
+    """Nothing has an address then."""
 
 
 def pack_policy(sizes: tuple[int, int, int], arguments: tuple[Any, ...]) -> np.ndarray:
@@ -70,14 +74,19 @@ def period_and_actor(packed, k):
 
 
 @cache
-def address_of(function: Callable[..., None]) -> int:
-    """Where the compiled code of a cell's `single` is; kept on disk as that of a `kernel` is."""
+def _compiled(single: Callable[..., None]) -> Any:
+    """A cell's `single`, kept on disk as a `kernel` is, and in memory as long as the process: its address may be in use."""
     from numba.core.ccallback import CFunc
 
-    compiled: Any = CFunc(function, _SIGNATURE, locals={}, options=dict(_OPTIONS))
+    compiled: Any = CFunc(single, _SIGNATURE, locals={}, options=dict(_OPTIONS))
     compiled.enable_caching()
     with suppress(AttributeError):
         compiled._cache._cache_file._source_stamp += HELPERS
     compiled.compile()
-    found: int = compiled.address
-    return found
+    return compiled
+
+
+def address_of(single: Callable[..., None]) -> int:
+    """Where the compiled code of a cell's `single` is in this process."""
+    address: int = _compiled(single).address
+    return address

@@ -30,7 +30,7 @@ from ..wiring import Wiring
 from .actor import act, no_actor
 from .arithmetic import INPUT_TILE, add, aligned, copy, divide, fill, linear, multiply, pack_linear, tanh, tanh_all
 from .backend import check_tensors, helper, kernel
-from .by_address import period_and_actor, vehicle, whole
+from .by_address import address_of, period_and_actor, vehicle, whole
 from .packed import integer, integers, singles
 
 MODES = ("default", "pure", "no_gate")
@@ -385,3 +385,5 @@ def compile_for(dtype: str) -> None:
     layers, packed = np.array([[1, 1, 0]]), np.tile(pack_linear(np.zeros((4, 2), dtype), np.zeros(4, dtype)), 2)
     none = 1.0, *no_actor(1, dtype), np.zeros((1, 1)), np.ones(1), one[0], np.zeros((1, 0))
     step(packed, layers, 1, 1, np.zeros((2, 0), dtype), True, *none)
+    if dtype == "float32":
+        address_of(single)

@@ -25,7 +25,7 @@ from ..wiring import Wiring
 from .actor import act
 from .arithmetic import INPUT_TILE, add, copy, divide
 from .backend import check_tensors, helper, kernel, numba
-from .by_address import period_and_actor, vehicle, whole
+from .by_address import address_of, period_and_actor, vehicle, whole
 from .packed import integer, integers, real, singles
 
 SOLVERS = ("semi_implicit", "euler", "rk4")
@@ -418,3 +418,5 @@ def compile_for(dtype: str) -> None:
         d_neurons,
     )
     sense_backward(zeros(1, 1), *graph, zeros(1, 1), zeros(1, 1), zeros(1, 1), zeros(1, 4), d_neurons)
+    if dtype == "float32":
+        address_of(single)

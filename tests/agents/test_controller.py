@@ -1,5 +1,7 @@
 """The controller: one policy, its memory, an adapter and a guard, through act/learn and through SB3's predict."""
 
+import pickle
+
 import gymnasium
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from undrift.agents.adaptation import ADAPTERS, Adapter, Auto, State
 from undrift.agents.adaptation.nominal import NominalModel
 from undrift.agents.controller import Loop
 from undrift.envs import Abrupt, Dropout, Payload, make_batch
+from undrift.policies import DeployedPolicy
 
 RUN = Run.reference()
 CAR = Run.load("runs/reference-car-track-s0")
@@ -76,6 +79,52 @@ def test_a_step_in_two_compiled_calls_is_that_of_every_call_by_itself_to_the_bit
     (few, events), (many, same_events) = asked
     assert events == same_events
     assert few < 80 < many == 150
+
+
+@pytest.mark.parametrize("name", ["observer", "auto"])
+def test_a_controller_is_copied_with_all_that_it_knows_and_without_an_address(name):
+    controller = RUN.controller(name)
+    fly(controller, 30)
+    observation = 0.1 * np.random.default_rng(0).standard_normal((1, len(RUN.nominal.observation_names)))
+    same = pickle.loads(pickle.dumps(controller))
+    for step in range(3):
+        np.testing.assert_array_equal(same.act(observation + 0.1 * step), controller.act(observation + 0.1 * step))
+        for each in (same, controller):
+            each.learn(observation + 0.1 * step + 0.05)
+    np.testing.assert_array_equal(same.state.adapter.rows, controller.state.adapter.rows)
+
+
+def test_a_state_whose_fields_stand_elsewhere_is_read_by_name():
+    controller, moved = RUN.controller("observer"), RUN.controller("observer")
+    for each in (controller, moved):
+        fly(each, 30)
+    backwards = State(dict(reversed(list(moved.state.adapter.items()))))
+    assert backwards.rows.tolist() != moved.state.adapter.rows.tolist()
+    moved.state.adapter = backwards
+    observation = np.random.default_rng(0).standard_normal((2, 1, len(RUN.nominal.observation_names)))
+    for each in (controller, moved):
+        each.act(observation[0])
+        each.learn(observation[1])
+    np.testing.assert_array_equal(moved.state.sent, controller.state.sent)
+    for name, value in controller.state.adapter.items():
+        np.testing.assert_array_equal(moved.state.adapter[name], value)
+
+
+def test_a_guard_or_a_policy_of_another_kind_is_asked_itself():
+    class Wary(Guard):
+        def admit_action(self, own, proposed, *rest):
+            return (*super().admit_action(own, proposed, *rest)[:1], 0.0 * proposed, rest[2])
+
+    class Still(DeployedPolicy):
+        def step(self, obs, h, dt):
+            action, h = super().step(obs, h, dt)
+            return 0.0 * action, h
+
+    actions, _ = fly(Controller(RUN.policy, ADAPTERS["observer"](RUN.nominal), Wary()), 5)
+    assert not actions.any()
+    still = Controller(Still(RUN.policy.config, RUN.policy.tensors), ADAPTERS["observer"](RUN.nominal))
+    fly(still, 5)
+    assert not still.state.own_action.any()
 
 
 def test_what_is_sent_is_within_its_bounds_and_tells_the_activity():
