@@ -152,11 +152,25 @@ class Loop:
         s = self.state
         if s.adapter.layout is not self._layout:
             self._prepare()
-        if self._at_once is None or np.count_nonzero(terminated):
+        if self._at_once is None:
             return False
+        if not isinstance(terminated, np.ndarray) or terminated.shape != s.acted.shape:
+            terminated = np.full(s.acted.shape, terminated)
         before, after = s.adapter.rows, s.adapter.rows.copy()
-        flown = s.observation, following, s.wish, s.sent, s.dt, s.steps, s.activity, s.acted, s.worse
-        if not self._at_once.learn(before, after, *flown):
+        if not self._at_once.learn(
+            before,
+            after,
+            s.observation,
+            following,
+            terminated,
+            s.wish,
+            s.sent,
+            s.dt,
+            s.steps,
+            s.activity,
+            s.acted,
+            s.worse,
+        ):
             return False
         s.adapter = s.adapter.at(after)
         return True
@@ -260,8 +274,8 @@ class Controller(Loop):
             return False
         after, hidden, shown = s.adapter.rows.copy(), s.hidden.copy(), observation.copy()
         elapsed, actions = self._elapsed(observation, dt), np.empty((3, len(observation), self._actions))
-        flown = observation, s.observation, s.own_action, s.sent, elapsed, s.steps, s.activity, s.acted
-        if not self._at_once.act(after, *flown, hidden, shown, actions):
+        before = s.observation, s.own_action, s.sent, elapsed
+        if not self._at_once.act(after, observation, *before, s.steps, s.activity, s.acted, hidden, shown, actions):
             return False
         s.adapter = s.adapter.at(after)
         s.hidden, s.observation, s.dt, self.shown = hidden, observation, elapsed, shown

@@ -30,15 +30,15 @@ def control_steps_us(run: Run, adapter: str, steps: int) -> tuple[np.ndarray, np
     controller = run.controller(adapter)
     observation = env.reset()
     controller.reset(1)
-    times = np.empty((WARM_UP + steps, 4))
+    times, dt, clock = np.empty((WARM_UP + steps, 4)), env.dt, time.perf_counter
     for step in range(WARM_UP + steps):
-        times[step, 0] = time.perf_counter()
-        action = controller.act(observation, env.dt)
-        times[step, 1] = time.perf_counter()
+        seen = clock()
+        action = controller.act(observation, dt)
+        acted = clock()
         observation, reward, terminated, truncated, _ = env.step(action)
-        times[step, 2] = time.perf_counter()
+        followed = clock()
         controller.learn(observation, reward, terminated, truncated)
-        times[step, 3] = time.perf_counter()
+        times[step] = seen, acted, followed, clock()
         if terminated[0] or truncated[0]:
             observation = env.reset()
             controller.reset(1)

@@ -32,7 +32,7 @@ class AtOnce(NamedTuple):
         policy's memory, written; shown [N, O], which comes as the observation, and actions [3, N, A], the policy's own, what
         is to be sent, and that within its bounds, both written. Whether the guard had nothing to say.
     learn: of the state rows before and after [N, S], of which the latter come as the former and are written; observation and
-        what followed [N, O]; what was to be sent and was [N, A]; dt, steps, activity, acted, which is written, and worse
+        what followed [N, O]; which vehicles terminated [N]; what was to be sent and was [N, A]; dt, steps, activity, acted, which is written, and worse
         [N]. Whether the guard had nothing to say.
     """
 
@@ -143,8 +143,11 @@ def went_out(c, rows, own, wish, last, sent, steps, activity, acted):  # type: i
 
 
 @helper
-def teaches(c, observation, following, wish, steps, activity):  # type: ignore[no-untyped-def]
-    """Whether the guard has nothing to say of what followed, nor of the action before."""
+def teaches(c, observation, following, terminated, wish, steps, activity):  # type: ignore[no-untyped-def]
+    """Whether no vehicle has `terminated` [N], and the guard nothing to say of what followed, nor of the action before."""
+    for n in range(len(terminated)):
+        if terminated[n]:
+            return False
     return all_teach(following, observation, c.sampled, wish, activity, steps, c.hold_stale, c.excitation)
 
 

@@ -107,10 +107,10 @@ def _act_at_once(  # type: ignore[no-untyped-def]
 
 @kernel
 def _learn_at_once(  # type: ignore[no-untyped-def]
-    constants, before, rows, observation, following, wish, sent, dt, steps, activity, acted, worse
+    constants, before, rows, observation, following, terminated, wish, sent, dt, steps, activity, acted, worse
 ):
     c = constants_of(constants)
-    if not teaches(c, observation, following, wish, steps, activity):
+    if not teaches(c, observation, following, terminated, wish, steps, activity):
         return False
     touched = c.touched.reshape(sent.shape[1], -1)
     _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows)
