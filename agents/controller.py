@@ -149,28 +149,14 @@ class Loop:
 
     def _learn_at_once(self, following: np.ndarray, terminated: bool | np.ndarray) -> bool:
         """`learn` in one compiled call; whether that was possible."""
-        s = self.state
-        if s.adapter.layout is not self._layout:
-            self._prepare()
-        if self._at_once is None:
+        s, calls = self.state, self._calls()
+        if calls is None:
             return False
         if not isinstance(terminated, np.ndarray) or terminated.shape != s.acted.shape:
             terminated = np.full(s.acted.shape, terminated)
-        before, after = s.adapter.rows, s.adapter.rows.copy()
-        if not self._at_once.learn(
-            before,
-            after,
-            s.observation,
-            following,
-            terminated,
-            s.wish,
-            s.sent,
-            s.dt,
-            s.steps,
-            s.activity,
-            s.acted,
-            s.worse,
-        ):
+        after = s.adapter.rows.copy()
+        flown = s.wish, s.sent, s.dt, s.steps, s.activity, s.acted, s.worse
+        if not calls.learn(s.adapter.rows, after, s.observation, following, terminated, *flown):
             return False
         s.adapter = s.adapter.at(after)
         return True
@@ -186,11 +172,19 @@ class Loop:
         is off or of another kind, which may look otherwise."""
         self._layout: Layout = self.state.adapter.layout
         self._at_once: AtOnce | None = None
+        single = self._single_step()
+        self._callable = single is not None
         if self.guard.enabled and type(self.guard) is Guard:
-            step, policy = self._single_step() or (0, np.zeros(0))
+            step, policy = single or (0, np.zeros(0))
             known = {"sampled": self._sampled, "previous_action": self._previous_action, "policy": policy, "step": step}
             limits = {name: getattr(self.guard, name) for name in LIMITS}
             self._at_once = self.adapter.at_once(self.state.adapter, known | limits)
+
+    def _calls(self) -> AtOnce | None:
+        """The compiled calls for the present state, which may have been another controller's."""
+        if self.state.adapter.layout is not self._layout:
+            self._prepare()
+        return self._at_once
 
     def _single_step(self) -> tuple[int, np.ndarray] | None:
         """Of a policy that kernels can call (`DeployedPolicy.single_step`)."""
@@ -250,7 +244,6 @@ class Controller(Loop):
 
     def __init__(self, policy: Policy, adapter: Adapter, guard: Guard | None = None, dt: float | None = None) -> None:
         self.policy = policy
-        self._callable = getattr(policy, "single_step", None) is not None
         super().__init__(adapter, guard, dt)
 
     def act(self, observation: np.ndarray, dt: float | np.ndarray | None = None) -> np.ndarray:
@@ -267,15 +260,13 @@ class Controller(Loop):
 
     def _act_at_once(self, observation: np.ndarray, dt: float | np.ndarray | None) -> bool:
         """`show`, the policy and `send` in one compiled call; whether that was possible."""
-        s = self.state
-        if s.adapter.layout is not self._layout:
-            self._prepare()
-        if self._at_once is None or not self._callable:
+        s, calls = self.state, self._calls()
+        if calls is None or not self._callable:
             return False
         after, hidden, shown = s.adapter.rows.copy(), s.hidden.copy(), observation.copy()
         elapsed, actions = self._elapsed(observation, dt), np.empty((3, len(observation), self._actions))
         before = s.observation, s.own_action, s.sent, elapsed
-        if not self._at_once.act(after, observation, *before, s.steps, s.activity, s.acted, hidden, shown, actions):
+        if not calls.act(after, observation, *before, s.steps, s.activity, s.acted, hidden, shown, actions):
             return False
         s.adapter = s.adapter.at(after)
         s.hidden, s.observation, s.dt, self.shown = hidden, observation, elapsed, shown

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .kernels.actor import no_actor
 from .kernels.backend import KERNELS, numba, warn_of_plain_python
-from .kernels.by_address import address_of, pack_policy
+from .kernels.by_address import address_of
+from .kernels.packed import pack
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -91,10 +92,10 @@ class PreparedCell:
     def single_step(
         self, sizes: tuple[int, int, int], actor: tuple[Any, ...]
     ) -> tuple[int, NDArray[np.float64]] | None:
-        """`DeployedPolicy.single_step` with this cell, these `sizes` (`pack_policy`) and what `actor.prepare` returned."""
+        """`DeployedPolicy.single_step` with this cell, these `sizes` (`by_address.whole`) and what `actor.prepare` returned."""
         if numba is None or not hasattr(self._kernels, "single"):
             return None
-        return address_of(self._kernels.single), pack_policy(sizes, (*self._arguments, *actor))
+        return address_of(self._kernels.single), pack((*sizes, *self._arguments, *actor))
 
     def output(self, h: NDArray[Any]) -> NDArray[Any]:
         """What the cell shows of its state: h [..., H] -> y [..., O]."""

@@ -16,9 +16,8 @@ import numpy as np
 from ...policies.kernels.by_address import call
 from ...policies.kernels.packed import integer, integers, real, reals
 from .compiled import helper, kernel
-from .estimator import losses
 from .guard import all_admissible, all_fresh, all_learned_well, all_teach, is_good
-from .shadow import keep_row
+from .shadow import keep_row, losses
 
 _ACTIVITY_RATE = 0.1
 """Share of a new command in the mean of how much commands change."""
@@ -32,8 +31,8 @@ class AtOnce(NamedTuple):
         policy's memory, written; shown [N, O], which comes as the observation, and actions [3, N, A], the policy's own, what
         is to be sent, and that within its bounds, both written. Whether the guard had nothing to say.
     learn: of the state rows before and after [N, S], of which the latter come as the former and are written; observation and
-        what followed [N, O]; which vehicles terminated [N]; what was to be sent and was [N, A]; dt, steps, activity, acted, which is written, and worse
-        [N]. Whether the guard had nothing to say.
+        what followed [N, O]; which vehicles terminated [N]; what was to be sent and was [N, A]; dt, steps, activity, acted,
+        which is written, and worse [N]. Whether the guard had nothing to say.
     """
 
     act: Callable[..., bool]
@@ -64,7 +63,9 @@ class Constants(NamedTuple):
     step: int
 
 
-LIMITS = Constants._fields[6:14]
+LIMITS = (
+    "hold_stale", "seen_limit", "authority", "excitation", "leak", "dead_zone", "loss_margin", "keep_every",
+)  # fmt: skip
 """The guard's."""
 
 
@@ -116,7 +117,7 @@ def send(wish, last, sent, activity, steps, acted):  # type: ignore[no-untyped-d
 @helper
 def arrived(c, observation, last, steps):  # type: ignore[no-untyped-def]
     """Whether the guard has nothing to say of what was measured."""
-    return all_fresh(observation, last, c.sampled, steps, c.hold_stale)
+    return all_fresh(observation, last, c.sampled, steps, c.hold_stale, np.empty(len(steps), dtype=np.bool_))
 
 
 @helper
@@ -163,7 +164,7 @@ def as_it_is(c, observation, following, sent, dt):  # type: ignore[no-untyped-de
 def learned(c, rows, steps, acted, worse):  # type: ignore[no-untyped-def]
     """Close the transition, if the guard has nothing to say of what was learned, which becomes the shadow where it is due to;
     whether so."""
-    loss = losses(rows, c.parts)
+    loss = losses(c.shadow, rows)
     if not all_learned_well(rows, loss, acted, worse, c.loss_margin):
         return False
     acted[:] = False

@@ -273,15 +273,6 @@ def recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
     )
 
 
-_LOSS = Memory._fields.index("loss")
-
-
-@inlined
-def losses(rows, parts):  # type: ignore[no-untyped-def]
-    """loss [N, 3] of the states `rows` [N, S]."""
-    return rows[:, parts[_LOSS, 0] : parts[_LOSS, 1]]
-
-
 class Constants(NamedTuple):
     """What kernels read of a `DisturbanceObserver` and its nominal model: standard deviations model_sd and sd [R] of what the
     nominal model leaves and of its accelerations; wander [M]; dt in s; where the velocities begin among the rates, and the

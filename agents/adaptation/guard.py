@@ -104,7 +104,7 @@ class Guard:
         arrive.
         """
         fresh = np.empty(len(observation), dtype=bool)
-        if _fresh_rows(observation, last, sampled, steps, self.enabled and self.hold_stale, fresh):
+        if all_fresh(observation, last, sampled, steps, self.enabled and self.hold_stale, fresh):
             return observation, fresh
         finite = np.isfinite(observation)
         broken = ~finite.all(1)
@@ -298,34 +298,20 @@ def all_admissible(expected, proposed, limit, state):  # type: ignore[no-untyped
     return _finite(state)
 
 
-@helper
-def _is_fresh(observation, last, sampled, step, hold_stale):  # type: ignore[no-untyped-def]
-    """Whether observation [O] is finite and, where `sampled` says, no copy of the last one."""
-    stale, finite = hold_stale and len(sampled) > 0 and step > 0, True
-    for channel in sampled:
-        stale = stale and observation[channel] == last[channel]
-    for channel in range(observation.shape[0]):
-        finite = finite and np.isfinite(observation[channel])
-    return finite and not stale
-
-
 @kernel
-def _fresh_rows(observation, last, sampled, steps, hold_stale, fresh):  # type: ignore[no-untyped-def]
-    """Which rows of observation [N, O] are fresh, written to fresh [N]; whether all are."""
+def all_fresh(observation, last, sampled, steps, hold_stale, fresh):  # type: ignore[no-untyped-def]
+    """Whether every row of observation [N, O] is finite and, where `sampled` says, no copy of the last one; fresh [N] is
+    written."""
     everywhere = True
     for n in range(observation.shape[0]):
-        fresh[n] = _is_fresh(observation[n], last[n], sampled, steps[n], hold_stale)
+        stale, finite = hold_stale and len(sampled) > 0 and steps[n] > 0, True
+        for channel in sampled:
+            stale = stale and observation[n, channel] == last[n, channel]
+        for channel in range(observation.shape[1]):
+            finite = finite and np.isfinite(observation[n, channel])
+        fresh[n] = finite and not stale
         everywhere = everywhere and fresh[n]
     return everywhere
-
-
-@kernel
-def all_fresh(observation, last, sampled, steps, hold_stale):  # type: ignore[no-untyped-def]
-    """Whether every row of observation [N, O] is finite and, where `sampled` says, no copy of the last one."""
-    for n in range(observation.shape[0]):
-        if not _is_fresh(observation[n], last[n], sampled, steps[n], hold_stale):
-            return False
-    return True
 
 
 @kernel
@@ -339,7 +325,7 @@ def all_teach(  # type: ignore[no-untyped-def]
         for j in range(wish.shape[1]):
             if not abs(wish[n, j]) <= _SATURATED:
                 return False
-    return all_fresh(observation, last, sampled, steps, hold_stale)
+    return all_fresh(observation, last, sampled, steps, hold_stale, np.empty(len(steps), dtype=np.bool_))
 
 
 @kernel

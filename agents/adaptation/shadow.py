@@ -53,6 +53,13 @@ def keep_row(parts, row):  # type: ignore[no-untyped-def]
 
 
 @helper
+def losses(parts, rows):  # type: ignore[no-untyped-def]
+    """loss [N, 3] of the states `rows` [N, S]."""
+    last = len(parts) - 1
+    return rows[:, parts[last, 0] : parts[last, 1]]
+
+
+@helper
 def score(nominal, expected, d, kept, before, measured, h, spread, model_sd, loss):  # type: ignore[no-untyped-def]
     """Take into loss [3] what a sample costs that nothing has been learned from yet: the mean over the rates of the negative
     log likelihood, but for a constant, of the acceleration from before to measured [R] in h s, under a Student distribution of

@@ -25,7 +25,7 @@ BACKENDS = ("auto", "torch", "numba")
 KERNELS = ("cfc", "diagonal", "gru", "lstm", "ltc", "mixed_memory", "reservoir")
 
 # no "nnan": a NaN must come out as NaN
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 
 
 def _one() -> int:
@@ -59,7 +59,7 @@ HELPERS = stamp(
 
 def helper(function: Callable[..., Any]) -> Any:
     """A function that kernels call, compiled into them."""
-    return function if numba is None else numba.njit(**_OPTIONS)(function)
+    return function if numba is None else numba.njit(**OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -73,12 +73,17 @@ def kernel(function: Callable[..., Any], helpers: bytes = HELPERS) -> Any:
     files with the helpers that it calls) changes."""
     if numba is None:
         return function
-    compiled = numba.njit(cache=True, **_OPTIONS)(function)
+    compiled = numba.njit(cache=True, **OPTIONS)(function)
+    kept_until_changed(compiled, helpers)
+    return compiled
+
+
+def kept_until_changed(compiled: Any, helpers: bytes) -> None:
+    """Keep compiled code on disk until `helpers` (a `stamp`) changes, too."""
     # What is kept is valid while the file of the kernel is unchanged, says numba; here, that of its helpers as well. The
     # attribute is private: a numba that lacks it serves everyone but who edits the helpers.
     with suppress(AttributeError):
         compiled._cache._cache_file._source_stamp += helpers
-    return compiled
 
 
 def check_backend(backend: str) -> None:

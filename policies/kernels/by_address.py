@@ -7,14 +7,11 @@ the policy (`whole`) and of the vehicle's observation, elapsed time, state and a
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import numpy as np
-
-from .backend import _OPTIONS, HELPERS, helper, numba
-from .packed import integer, integers, pack, real, singles
+from .backend import HELPERS, OPTIONS, helper, kept_until_changed, numba
+from .packed import integer, integers, real, singles
 
 if numba is not None:
     from llvmlite import ir
@@ -41,15 +38,10 @@ else:
     """Nothing has an address then."""
 
 
-def pack_policy(sizes: tuple[int, int, int], arguments: tuple[Any, ...]) -> np.ndarray:
-    """A policy as its cell's `single` reads it: numbers of channels, of states and of actions, and the `arguments` that its cell's
-    `step` takes before those of a vehicle."""
-    return pack((*sizes, *arguments))
-
-
 @helper
 def whole(policy):
-    """The packed policy of this address."""
+    """The policy of this address, packed (`PreparedCell.single_step`): numbers of channels, of states and of actions, and what its
+    cell's `step` takes before the arguments of a `vehicle`."""
     return numba.carray(policy, int(numba.carray(policy, 1)[0]))
 
 
@@ -78,10 +70,9 @@ def _compiled(single: Callable[..., None]) -> Any:
     """A cell's `single`, kept on disk as a `kernel` is, and in memory as long as the process: its address may be in use."""
     from numba.core.ccallback import CFunc
 
-    compiled: Any = CFunc(single, _SIGNATURE, locals={}, options=dict(_OPTIONS))
+    compiled: Any = CFunc(single, _SIGNATURE, locals={}, options=dict(OPTIONS))
     compiled.enable_caching()
-    with suppress(AttributeError):
-        compiled._cache._cache_file._source_stamp += HELPERS
+    kept_until_changed(compiled, HELPERS)
     compiled.compile()
     return compiled
 

@@ -66,6 +66,11 @@ class Car(ModelBased):
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
+    def correct(
+        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
+    ) -> tuple[np.ndarray, State]:
+        return self.compensator.correct(state, action), state
+
     def limit(self, state: State, action: np.ndarray) -> np.ndarray:
         return self.compensator.limit_brakes(state, action)
 
@@ -84,12 +89,6 @@ def _see(known, parts, rows, shown):  # type: ignore[no-untyped-def]
     car.unbias(compensator, own, rows, shown)
     predict_rows(reals(known, 0), reals(known, 1), shown, parts[:_ESTIMATED], rows)
     car.see_rows(compensator, reals(known, 3), own, rows, shown)
-
-
-@kernel
-def _correct(known, parts, dt, rows, wish):  # type: ignore[no-untyped-def]
-    """`Car.correct`: wish [N, A] comes as the policy's action and is written."""
-    car.correct_rows(parts[_ESTIMATED:], rows, wish)
 
 
 @kernel
@@ -120,7 +119,7 @@ def _act_at_once(  # type: ignore[no-untyped-def]
     _see(c.known, c.parts, rows, shown)
     if not asked(c, rows, observation, own_before, dt, hidden, shown, own, wish):
         return False
-    _correct(c.known, c.parts, dt, rows, wish)
+    car.correct_rows(c.parts[_ESTIMATED:], rows, wish)
     return went_out(c, rows, own, wish, sent_before, sent, steps, activity, acted)
 
 
@@ -136,4 +135,4 @@ def _learn_at_once(  # type: ignore[no-untyped-def]
     return learned(c, rows, steps, acted, worse)
 
 
-Car.kernels = Kernels(_see, _correct, _learn, _act_at_once, _learn_at_once)
+Car.kernels = Kernels(_see, _learn, _act_at_once, _learn_at_once)

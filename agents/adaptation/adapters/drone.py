@@ -55,6 +55,11 @@ class Drone(ModelBased):
     def initial_state(self, n: int) -> State:
         return self.estimator.initial_state(n) | self.compensator.initial_state(n)
 
+    def correct(
+        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
+    ) -> tuple[np.ndarray, State]:
+        return self.compensator.correct(state, action, dt)
+
     def learn(self, state: State, transition: Transition) -> State:
         if self.compiled:
             return super().learn(state, transition)
@@ -75,12 +80,6 @@ def _see(known, parts, rows, shown):  # type: ignore[no-untyped-def]
     predict_rows(reals(known, 0), reals(known, 1), shown, parts[:_ESTIMATED], rows)
     show_rows(reals(known, 2), parts[_ESTIMATED:_BELIEVED], rows, shown)
     drone.see_rows(reals(known, 3), reals(known, 4), reals(known, 5), parts[_BELIEVED:], rows, shown)
-
-
-@kernel
-def _correct(known, parts, dt, rows, wish):  # type: ignore[no-untyped-def]
-    """`Drone.correct`: wish [N, A] comes as the policy's action and is written, as are the states `rows` [N, S]."""
-    drone.correct_rows(reals(known, 3), dt, parts[_BELIEVED:], rows, wish)
 
 
 @kernel
@@ -114,7 +113,7 @@ def _act_at_once(  # type: ignore[no-untyped-def]
     _see(c.known, c.parts, rows, shown)
     if not asked(c, rows, observation, own_before, dt, hidden, shown, own, wish):
         return False
-    _correct(c.known, c.parts, dt, rows, wish)
+    drone.correct_rows(reals(c.known, 3), dt, c.parts[_BELIEVED:], rows, wish)
     return went_out(c, rows, own, wish, sent_before, sent, steps, activity, acted)
 
 
@@ -130,4 +129,4 @@ def _learn_at_once(  # type: ignore[no-untyped-def]
     return learned(c, rows, steps, acted, worse)
 
 
-Drone.kernels = Kernels(_see, _correct, _learn, _act_at_once, _learn_at_once)
+Drone.kernels = Kernels(_see, _learn, _act_at_once, _learn_at_once)

@@ -20,10 +20,9 @@ from ..state import State
 
 
 class Kernels(NamedTuple):
-    """The compiled calls of an adapter: `see`, `correct` and `learn` by themselves, and those of `at_once`."""
+    """The compiled calls of an adapter: `see` and `learn` by themselves, and those of `at_once`."""
 
     see: Any
-    correct: Any
     learn: Any
     act_at_once: Any
     learn_at_once: Any
@@ -41,7 +40,7 @@ class ModelBased(Adapter):
     regimes: ClassVar[tuple[str, ...]] = ("prediction", "tracking")
     kernels: ClassVar[Kernels]
     fields: ClassVar[tuple[type, ...]]
-    """What its kernels read and write of the state, the estimator's `Memory` first: NamedTuple classes, for `State.parts`."""
+    """What its kernels read and write of the state: NamedTuple classes, for `State.parts`."""
 
     def __init__(self, nominal: NominalModel, estimator: DisturbanceObserver | None, touched: np.ndarray) -> None:
         super().__init__(nominal)
@@ -64,13 +63,6 @@ class ModelBased(Adapter):
         after, shown = state.copy(), observation.astype(np.float64)
         self.kernels.see(self.known, after.parts(*self.fields), after.rows, shown)
         return shown, after
-
-    def correct(
-        self, state: State, observation: np.ndarray, action: np.ndarray, dt: np.ndarray
-    ) -> tuple[np.ndarray, State]:
-        after, wish = state.copy(), action.astype(np.float64)
-        self.kernels.correct(self.known, after.parts(*self.fields), dt, after.rows, wish)
-        return wish, after
 
     def learn(self, state: State, transition: Transition) -> State:
         t, after = transition, state.copy()
