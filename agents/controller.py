@@ -37,8 +37,8 @@ class ControllerState:
     hidden [N, H] the policy's memory, [N, 0] where it keeps that itself; own_action [N, A] its own last action; wish [N, A]
     what was last to be sent, and sent [N, A] what was, within bounds; activity [N] how much commands change of late;
     observation [N, O] the last one, repaired; dt [N] s; steps [N] since the reset; acted [N] whether a transition is open;
-    adapter, its state; worse [N] for how many steps it has predicted worse than its shadow. `Loop` writes activity, steps
-    and acted in place: who keeps a moment copies them.
+    adapter, its state; worse [N] for how many steps it has predicted worse than its shadow. `Loop` writes activity,
+    steps, acted and worse in place: who keeps a moment copies them.
     """
 
     hidden: np.ndarray

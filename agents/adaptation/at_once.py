@@ -16,7 +16,7 @@ import numpy as np
 from ...policies.kernels.by_address import call
 from ...policies.kernels.packed import integer, integers, real, reals
 from .compiled import helper, kernel
-from .guard import all_admissible, all_fresh, all_learned_well, all_teach, is_good
+from .guard import all_admissible, all_fresh, all_teach, is_good, none_goes_back, steps_worse
 from .shadow import keep_row, losses
 
 _ACTIVITY_RATE = 0.1
@@ -31,8 +31,8 @@ class AtOnce(NamedTuple):
         policy's memory, written; shown [N, O], which comes as the observation, and actions [3, N, A], the policy's own, what
         is to be sent, and that within its bounds, both written. Whether the guard had nothing to say.
     learn: of the state rows before and after [N, S], of which the latter come as the former and are written; observation and
-        what followed [N, O]; which vehicles terminated [N]; what was to be sent and was [N, A]; dt, steps, activity, acted,
-        which is written, and worse [N]. Whether the guard had nothing to say.
+        what followed [N, O]; which vehicles terminated [N]; what was to be sent and was [N, A]; dt, steps, activity, acted and
+        worse [N], of which the last two are written. Whether the guard had nothing to say.
     """
 
     act: Callable[..., bool]
@@ -58,13 +58,15 @@ class Constants(NamedTuple):
     leak: float
     dead_zone: float
     loss_margin: float
+    patience: int
     keep_every: int
     policy: np.ndarray
     step: int
 
 
 LIMITS = (
-    "hold_stale", "seen_limit", "authority", "excitation", "leak", "dead_zone", "loss_margin", "keep_every",
+    "hold_stale", "seen_limit", "authority", "excitation", "leak", "dead_zone", "loss_margin", "patience",
+    "keep_every",
 )  # fmt: skip
 """The guard's."""
 
@@ -86,9 +88,10 @@ def constants_of(packed):  # type: ignore[no-untyped-def]
         leak=real(packed, 10),
         dead_zone=real(packed, 11),
         loss_margin=real(packed, 12),
-        keep_every=integer(packed, 13),
-        policy=reals(packed, 14),
-        step=integer(packed, 15),
+        patience=integer(packed, 13),
+        keep_every=integer(packed, 14),
+        policy=reals(packed, 15),
+        step=integer(packed, 16),
     )
 
 
@@ -165,10 +168,11 @@ def learned(c, rows, steps, acted, worse):  # type: ignore[no-untyped-def]
     """Close the transition, if the guard has nothing to say of what was learned, which becomes the shadow where it is due to;
     whether so."""
     loss = losses(c.shadow, rows)
-    if not all_learned_well(rows, loss, acted, worse, c.loss_margin):
+    if not none_goes_back(rows, loss, acted, worse, c.loss_margin, c.patience):
         return False
     acted[:] = False
     for n in range(len(rows)):
+        worse[n] = steps_worse(loss[n], c.loss_margin, worse[n])
         if is_good(loss[n], steps[n], c.keep_every):
             keep_row(c.shadow, rows[n])
     return True

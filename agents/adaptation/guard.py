@@ -350,17 +350,23 @@ def _due(loss, steps, margin, patience, keep_every, worse):  # type: ignore[no-u
     """For how long each row has been worse [N], written; whether any is to go back, and whether any is to be kept."""
     goes_back, is_kept = False, False
     for n in range(loss.shape[0]):
-        worse[n] = worse[n] + 1 if loss[n, 0] > loss[n, 2] + margin else 0
+        worse[n] = steps_worse(loss[n], margin, worse[n])
         goes_back = goes_back or worse[n] >= patience
         is_kept = is_kept or is_good(loss[n], steps[n], keep_every)
     return goes_back, is_kept
 
 
+@helper
+def steps_worse(loss, margin, before):  # type: ignore[no-untyped-def]
+    """For how many steps in a row a vehicle of this loss [3] has predicted worse than its shadow, and did so `before`."""
+    return before + 1 if loss[0] > loss[2] + margin else 0
+
+
 @kernel
-def all_learned_well(state, loss, acted, worse, margin):  # type: ignore[no-untyped-def]
-    """Whether all states [N, S] are finite, every vehicle acted, and none predicts worse than its shadow, or did so."""
+def none_goes_back(state, loss, acted, worse, margin, patience):  # type: ignore[no-untyped-def]
+    """Whether all states [N, S] are finite, every vehicle acted, and none has predicted worse than its shadow for too long."""
     for n in range(loss.shape[0]):
-        if not acted[n] or worse[n] > 0 or loss[n, 0] > loss[n, 2] + margin:
+        if not acted[n] or steps_worse(loss[n], margin, worse[n]) >= patience:
             return False
     return _finite(state)
 
@@ -373,8 +379,8 @@ def is_good(loss, step, keep_every):  # type: ignore[no-untyped-def]
 
 @kernel
 def _none_due(state, loss, acted, worse, steps, margin, keep_every):  # type: ignore[no-untyped-def]
-    """`all_learned_well`, and whether none is to be kept."""
+    """`none_goes_back`, and whether none predicts worse, or did so, or is to be kept."""
     for n in range(loss.shape[0]):
-        if is_good(loss[n], steps[n], keep_every):
+        if worse[n] > 0 or is_good(loss[n], steps[n], keep_every):
             return False
-    return all_learned_well(state, loss, acted, worse, margin)
+    return none_goes_back(state, loss, acted, worse, margin, 1)

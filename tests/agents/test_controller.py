@@ -11,7 +11,7 @@ from undrift.agents import PPO, BatchVecEnv, Controller, Guard, Run
 from undrift.agents.adaptation import ADAPTERS, Adapter, Auto, State
 from undrift.agents.adaptation.nominal import NominalModel
 from undrift.agents.controller import Loop
-from undrift.envs import Abrupt, Dropout, Payload, make_batch
+from undrift.envs import Abrupt, Dropout, Payload, Wind, make_batch
 from undrift.policies import DeployedPolicy
 
 RUN = Run.reference()
@@ -79,6 +79,24 @@ def test_a_step_in_two_compiled_calls_is_that_of_every_call_by_itself_to_the_bit
     (few, events), (many, same_events) = asked
     assert events == same_events
     assert few < 80 < many == 150
+
+
+def test_only_what_goes_back_to_its_shadow_is_reviewed_outside_the_compiled_call(monkeypatch):
+    reviews, review = [], Guard.review
+    monkeypatch.setattr(Guard, "review", lambda guard, *rest: reviews.append(guard) or review(guard, *rest))
+    flown, worse = [], []
+    for adapter in (ADAPTERS["observer"](RUN.nominal), by_itself(ADAPTERS["observer"](RUN.nominal))):
+        controller = Controller(RUN.policy, adapter, Guard(patience=10))
+        controller.act = lambda *seen, fly=controller.act: worse.append(int(controller.state.worse[0])) or fly(*seen)
+        fly(controller, 60, shifts=(Wind(speed=6.0),))
+        flown.append((controller.state.adapter.rows.copy(), controller.guard.events[0].step, len(reviews), tuple(worse)))
+        reviews.clear(), worse.clear()
+    (rows, back, few, counted), (same_rows, same_back, many, same_counted) = flown
+    np.testing.assert_array_equal(rows, same_rows)
+    assert counted == same_counted
+    assert max(counted) == 9  # at the tenth step the state goes back
+    assert back == same_back
+    assert few == 1 < many
 
 
 @pytest.mark.parametrize("name", ["observer", "auto"])
