@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .adaptation import Adapter, Guard, State, Transition
-from .adaptation.at_once import LIMITS, AtOnce, send, write_columns
+from .adaptation.at_once import LIMITS, MOST_VEHICLES, AtOnce, send, write_columns
 from .adaptation.state import Layout
 from .files import write_atomically
 
@@ -184,7 +184,7 @@ class Loop:
         """The compiled calls for the present state, which may have been another controller's."""
         if self.state.adapter.layout is not self._layout:
             self._prepare()
-        return self._at_once
+        return self._at_once if len(self.state.steps) <= MOST_VEHICLES else None
 
     def _single_step(self) -> tuple[int, np.ndarray] | None:
         """Of a policy that kernels can call (`DeployedPolicy.single_step`)."""

@@ -13,14 +13,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...policies.kernels.arithmetic import copy
 from ...policies.kernels.by_address import call
-from ...policies.kernels.packed import integer, integers, real, reals
-from .compiled import helper, kernel
-from .guard import all_admissible, all_fresh, all_teach, is_good, none_goes_back, steps_worse
+from ...policies.kernels.packed import by_rows, integer, integers, real, reals
+from ...policies.kernels.views import scratch, vector, view
+from .compiled import helper, inlined, kernel
+from .guard import all_admissible, all_arrived, all_teach, is_good, none_goes_back, steps_worse
 from .shadow import keep_row, losses
 
 _ACTIVITY_RATE = 0.1
 """Share of a new command in the mean of how much commands change."""
+
+
+MOST_VEHICLES = 64
+"""Of how many vehicles a step is made in two calls, which work on the stack; of more, the arithmetic takes longer than the calls."""
 
 
 class AtOnce(NamedTuple):
@@ -76,8 +82,8 @@ def constants_of(packed):  # type: ignore[no-untyped-def]
     """The `Constants` that were packed."""
     return Constants(
         known=reals(packed, 0),
-        parts=integers(packed, 1).reshape(-1, 2),
-        shadow=integers(packed, 2).reshape(-1, 2),
+        parts=by_rows(integers(packed, 1), 2),
+        shadow=by_rows(integers(packed, 2), 2),
         touched=integers(packed, 3),
         sampled=integers(packed, 4),
         previous_action=integers(packed, 5),
@@ -120,7 +126,7 @@ def send(wish, last, sent, activity, steps, acted):  # type: ignore[no-untyped-d
 @helper
 def arrived(c, observation, last, steps):  # type: ignore[no-untyped-def]
     """Whether the guard has nothing to say of what was measured."""
-    return all_fresh(observation, last, c.sampled, steps, c.hold_stale, np.empty(len(steps), dtype=np.bool_))
+    return all_arrived(observation, last, c.sampled, steps, c.hold_stale)
 
 
 @helper
@@ -133,7 +139,8 @@ def asked(c, rows, observation, before, dt, hidden, shown, own, wish):  # type: 
     for n in range(shown.shape[0]):
         elapsed, memory, action = dt[n : n + 1].ctypes.data, hidden[n].ctypes.data, own[n].ctypes.data
         call(c.step, c.policy.ctypes.data, shown[n].ctypes.data, elapsed, memory, action)
-    wish[:] = own
+    for n in range(own.shape[0]):
+        copy(own[n], wish[n])
     return True
 
 
@@ -155,12 +162,28 @@ def teaches(c, observation, following, terminated, wish, steps, activity):  # ty
     return all_teach(following, observation, c.sampled, wish, activity, steps, c.hold_stale, c.excitation)
 
 
-@helper
+@inlined
 def as_it_is(c, observation, following, sent, dt):  # type: ignore[no-untyped-def]
     """A sample that may teach all that it can, as kernels take it."""
-    count, actions = sent.shape
-    free, full, nothing = np.zeros((count, actions), np.bool_), np.ones(count, np.bool_), np.zeros(count)
+    free, full = scratch(sent.shape, np.bool_), scratch((len(sent),), np.bool_)
+    nothing = vector(len(sent))
+    free[:], full[:], nothing[:] = False, True, 0.0
     return observation, following, sent, free, full, full, dt, nothing, c.leak, c.dead_zone
+
+
+@helper
+def room_size(count, rates, channels):  # type: ignore[no-untyped-def]
+    """How many numbers the `learn` kernels of adapters work in, for so many vehicles, rates and channels."""
+    return count * (2 * (rates + channels) + 11)
+
+
+@helper
+def outcome(room, count, rates):  # type: ignore[no-untyped-def]
+    """What the estimator's `learn_rows` writes, in that room: expected and explained [N, R], and learns [N]; and where
+    in the room more may stand."""
+    size = count * rates
+    expected, explained = view(room, 0, (count, rates), np.float64), view(room, size, (count, rates), np.float64)
+    return expected, explained, view(room, 2 * size, (count,), np.bool_), 2 * size + count
 
 
 @helper

@@ -27,6 +27,6 @@ _SHARED = (
     "../../envs/driving/governor.py",
 )
 
-kernel = partial(backend.kernel, helpers=backend.HELPERS + backend.stamp(*map(Path(__file__).parent.joinpath, _SHARED)))
+kernel = partial(backend.lean, helpers=backend.HELPERS + backend.stamp(*map(Path(__file__).parent.joinpath, _SHARED)))
 
 __all__ = ["helper", "inlined", "kernel"]

@@ -36,7 +36,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...policies.kernels.arithmetic import add, copy, fill
-from ...policies.kernels.packed import integer, pack, real, reals
+from ...policies.kernels.packed import by_blocks, by_rows, integer, pack, real, reals
+from ...policies.kernels.views import scratch, vector
 from . import shadow
 from .adapter import Transition
 from .compiled import helper, inlined, kernel
@@ -246,16 +247,16 @@ class Memory(NamedTuple):
 def recall(row, parts, actions, rates):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     return Memory(
-        commands=part(row, parts, 0).reshape(-1, actions),
+        commands=by_rows(part(row, parts, 0), actions),
         age=part(row, parts, 1),
         rates=part(row, parts, 2),
         context=part(row, parts, 3),
         travel=part(row, parts, 4),
         stale=part(row, parts, 5),
-        filters=part(row, parts, 6).reshape(-1, 6, rates),
-        noise=part(row, parts, 7).reshape(-1, rates),
-        followed=part(row, parts, 8).reshape(-1, rates),
-        residuals=part(row, parts, 9).reshape(-1, rates),
+        filters=by_blocks(part(row, parts, 6), 6, rates),
+        noise=by_rows(part(row, parts, 7), rates),
+        followed=by_rows(part(row, parts, 8), rates),
+        residuals=by_rows(part(row, parts, 9), rates),
         scatter=part(row, parts, 10),
         evidence=part(row, parts, 11),
         delay=part(row, parts, 12),
@@ -341,7 +342,7 @@ def predict_rows(network, c, observation, parts, rows):  # type: ignore[no-untyp
 def _roll_forward(network, c, delay, s):  # type: ignore[no-untyped-def]
     """What is believed, `ahead` periods later; the command that arrives first is the one of `delay` periods ago."""
     z, first, second, f = rooms(network, 1)
-    before, acceleration = np.empty(network.rates), np.empty(network.rates)
+    before, acceleration = vector(network.rates), vector(network.rates)
     for lag in range(delay - 1, delay - 1 - int(s.ahead[0]), -1):
         arrange(network, s.believed_rates, s.believed_context, s.commands, lag, z[0])
         forward(network, z, first, second, f)
@@ -392,9 +393,9 @@ def learn_rows(  # type: ignore[no-untyped-def]
     network, c = network_of(network), _constants_of(c)
     count = network.rates
     z, first, second, f = rooms(network, c.delays)
-    of_rates = np.empty((4, count))
+    of_rates = scratch((4, count), np.float64)
     kept, before, measured, acceleration = of_rates[0], of_rates[1], of_rates[2], of_rates[3]
-    tails, measured_context = np.empty(c.delays), np.empty(network.context_index.shape[0])
+    tails, measured_context = vector(c.delays), vector(network.context_index.shape[0])
     for n in range(rows.shape[0]):
         s = recall(rows[n], parts, action.shape[1], count)
         if s.age[0] == 0.0:

@@ -274,12 +274,18 @@ def _unrestrained(n: int, actions: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 def _finite(values):  # type: ignore[no-untyped-def]
     """Whether every one of values [N, K] is."""
     for n in range(values.shape[0]):
-        nothing = 0.0
-        for k in range(values.shape[1]):
-            nothing += 0.0 * values[n, k]
-        if nothing != 0.0:
+        if not _is_finite(values[n]):
             return False
     return True
+
+
+@helper
+def _is_finite(values):  # type: ignore[no-untyped-def]
+    """Whether every one of values [K] is."""
+    nothing = 0.0
+    for k in range(values.shape[0]):
+        nothing += 0.0 * values[k]
+    return nothing == 0.0
 
 
 @kernel
@@ -304,14 +310,27 @@ def all_fresh(observation, last, sampled, steps, hold_stale, fresh):  # type: ig
     written."""
     everywhere = True
     for n in range(observation.shape[0]):
-        stale, finite = hold_stale and len(sampled) > 0 and steps[n] > 0, True
-        for channel in sampled:
-            stale = stale and observation[n, channel] == last[n, channel]
-        for channel in range(observation.shape[1]):
-            finite = finite and np.isfinite(observation[n, channel])
-        fresh[n] = finite and not stale
+        fresh[n] = _is_fresh(observation[n], last[n], sampled, steps[n], hold_stale)
         everywhere = everywhere and fresh[n]
     return everywhere
+
+
+@helper
+def all_arrived(observation, last, sampled, steps, hold_stale):  # type: ignore[no-untyped-def]
+    """`all_fresh`, which does not say of each row."""
+    for n in range(observation.shape[0]):
+        if not _is_fresh(observation[n], last[n], sampled, steps[n], hold_stale):
+            return False
+    return True
+
+
+@helper
+def _is_fresh(observation, last, sampled, step, hold_stale):  # type: ignore[no-untyped-def]
+    """Whether an observation [O] is finite and, where `sampled` says, no copy of the last one [O]."""
+    stale = hold_stale and sampled.shape[0] > 0 and step > 0
+    for k in range(sampled.shape[0]):
+        stale = stale and observation[sampled[k]] == last[sampled[k]]
+    return _is_finite(observation) and not stale
 
 
 @kernel
@@ -325,7 +344,7 @@ def all_teach(  # type: ignore[no-untyped-def]
         for j in range(wish.shape[1]):
             if not abs(wish[n, j]) <= _SATURATED:
                 return False
-    return all_fresh(observation, last, sampled, steps, hold_stale, np.empty(len(steps), dtype=np.bool_))
+    return all_arrived(observation, last, sampled, steps, hold_stale)
 
 
 @kernel

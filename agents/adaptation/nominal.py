@@ -22,9 +22,10 @@ from ...policies.kernels.arithmetic import (
     padded,
     tanh_all,
 )
-from ...policies.kernels.packed import integer, integers, pack, reals
+from ...policies.kernels.packed import by_rows, integer, integers, pack, reals
+from ...policies.kernels.views import scratch
 from ..files import write_atomically
-from .compiled import helper, kernel
+from .compiled import helper, inlined, kernel
 from .demand import Demand
 from .encoder import HistoryEncoder
 
@@ -122,11 +123,15 @@ class NominalModel:
 
     def accelerations(self, inputs: np.ndarray) -> np.ndarray:
         """Nominal accelerations [N, R] for inputs [N, I], as `self.reader.inputs` arranges them."""
-        return _accelerations(self.network, np.ascontiguousarray(inputs, dtype=np.float64))
+        out = np.empty((len(inputs), len(self.signals.rates)))
+        _accelerations(self.network, np.ascontiguousarray(inputs, dtype=np.float64), out)
+        return out
 
     def input_gain(self, inputs: np.ndarray) -> np.ndarray:
         """B = sum over k of d accelerations / d command(t - k), [N, R, A]: the gain of a command that stays."""
-        return _input_gain(self.network, np.ascontiguousarray(inputs, dtype=np.float64))
+        out = np.empty((len(inputs), len(self.signals.rates), self.reader.actions))
+        _input_gain(self.network, np.ascontiguousarray(inputs, dtype=np.float64), out)
+        return out
 
     def asked(self, observation: np.ndarray, acceleration: np.ndarray) -> np.ndarray:
         """Observations [N, O] that ask the policy for an additional `acceleration` [N, E] of its tracked rates, m/s².
@@ -142,7 +147,10 @@ class NominalModel:
     def response(self, d: np.ndarray) -> np.ndarray:
         """The acceleration [N, E] to ask for (`asked`) so that the policy holds its reference against a constant
         disturbance d [N, E] of its tracked rates; beyond RESPONSE_RANGE the direction is kept and the strength cut."""
-        return _response(self.policy_response, np.ascontiguousarray(d, dtype=np.float64))
+        d = np.ascontiguousarray(d, dtype=np.float64)
+        out = np.empty_like(d)
+        _response(self.policy_response, d, out)
+        return out
 
     def save(self, folder: Path) -> None:
         """Write nominal.json and nominal.safetensors into `folder`, and the encoder's files if there is one."""
@@ -285,7 +293,7 @@ def network_of(packed):  # type: ignore[no-untyped-def]
     hidden, rates = integer(packed, 6), integer(packed, 7)
     return Network(
         weights=reals(packed, 0),
-        held=reals(packed, 1).reshape(-1, hidden),
+        held=by_rows(reals(packed, 1), hidden),
         channels=integers(packed, 2),
         channel_rate=integers(packed, 3),
         context_index=integers(packed, 4),
@@ -359,10 +367,10 @@ def arrange(network, rates, context, commands, delay, z):  # type: ignore[no-unt
             z[tail + lag * actions + a] = commands[delay + lag, a]
 
 
-@helper
+@inlined
 def rooms(network, count):  # type: ignore[no-untyped-def]
     """What `forward` reads and writes of `count` inputs: z, first, second and f, [count, .] with their padding."""
-    room = np.empty((4, count, padded(network.hidden + network.inputs, INPUT_TILE)))
+    room = scratch((4, count, padded(network.hidden + network.inputs, INPUT_TILE)), np.float64)
     return room[0], room[1], room[2], room[3]
 
 
@@ -403,28 +411,24 @@ def differentiate(network, first, second, change, work, gain):  # type: ignore[n
 
 
 @kernel
-def _accelerations(network, inputs):  # type: ignore[no-untyped-def]
+def _accelerations(network, inputs, out):  # type: ignore[no-untyped-def]
     network = network_of(network)
     z, first, second, f = rooms(network, 1)
-    out = np.empty((inputs.shape[0], network.rates))
     for n in range(inputs.shape[0]):
         copy(inputs[n], z[0])
         forward(network, z, first, second, f)
         copy(f[0, : network.rates], out[n])
-    return out
 
 
 @kernel
-def _input_gain(network, inputs):  # type: ignore[no-untyped-def]
+def _input_gain(network, inputs, out):  # type: ignore[no-untyped-def]
     network = network_of(network)
     actions = network.held.shape[0]
     z, first, second, f = rooms(network, actions)
-    out = np.empty((inputs.shape[0], network.rates, actions))
     for n in range(inputs.shape[0]):
         copy(inputs[n], z[0])
         forward(network, z[:1], first[:1], second[:1], f[:1])
         differentiate(network, first[0], second[0], z, f, out[n])
-    return out
 
 
 @kernel
@@ -435,9 +439,7 @@ def _asked(policy, acceleration, shown):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _response(policy, d):  # type: ignore[no-untyped-def]
+def _response(policy, d, out):  # type: ignore[no-untyped-def]
     policy = response_of(policy)
-    out = np.empty_like(d)
     for n in range(d.shape[0]):
         respond(policy, d[n], out[n])
-    return out

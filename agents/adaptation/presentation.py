@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...policies.kernels.packed import integers, reals
+from ...policies.kernels.packed import by_blocks, by_rows, integers, reals
+from ...policies.kernels.views import vector
 from .compiled import helper, kernel
 from .nominal import NominalModel
 from .state import part
@@ -106,9 +107,9 @@ def show_rows(c, parts, rows, shown):  # type: ignore[no-untyped-def]
 def _move_reference(c, ahead, shown):  # type: ignore[no-untyped-def]
     """Move the reference's velocity and preview on by so many periods."""
     axes = c.tracked.shape[0]
-    preview = c.preview.reshape(-1, axes)
-    known = np.empty(1 + preview.shape[0])
-    step = c.step.reshape(-1, known.size + 1, known.size)[ahead]
+    preview = by_rows(c.preview, axes)
+    known = vector(1 + preview.shape[0])
+    step = by_blocks(c.step, known.size + 1, known.size)[ahead]
     for e in range(c.reference.shape[0]):
         known[0] = shown[c.reference[e]]
         for p in range(preview.shape[0]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...policies.kernels.arithmetic import copy
-from .compiled import helper, kernel
+from .compiled import helper, inlined, kernel
 from .state import State, part
 
 _LOSS_RATE = 0.04
@@ -52,7 +52,7 @@ def keep_row(parts, row):  # type: ignore[no-untyped-def]
     loss[2] = loss[0]
 
 
-@helper
+@inlined
 def losses(parts, rows):  # type: ignore[no-untyped-def]
     """loss [N, 3] of the states `rows` [N, S]."""
     last = len(parts) - 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...policies.kernels.views import view
 from .compiled import inlined
 
 
@@ -93,4 +94,4 @@ def _parts(layout: Layout, fields: tuple[type, ...]) -> np.ndarray:
 @inlined
 def part(row, parts, k):  # type: ignore[no-untyped-def]
     """The k-th of the fields that `State.parts` found, of the row [S] of one vehicle: a view, [...] in one dimension."""
-    return row[parts[k, 0] : parts[k, 1]]
+    return view(row, parts[k, 0], (parts[k, 1] - parts[k, 0],), np.float64)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .arithmetic import INPUT_TILE, aligned, copy, divide, linear, pack_linear, tanh_all
-from .backend import helper, kernel
+from .backend import helper, lean
+from .views import scratch
 
 
-@kernel
+@lean
 def act(scale, maps, sizes, squash, shown, x, h, action):
     """Actions [B, A] from x [B, I] / scale and the part of the state h [B, H] that the cell shows, from `shown` on.
 
@@ -22,7 +23,10 @@ def act(scale, maps, sizes, squash, shown, x, h, action):
     """
     if sizes.shape[0] == 0:
         return
-    room = np.empty((2, sizes.max() + INPUT_TILE), h.dtype)
+    widest = 0
+    for i in range(sizes.shape[0]):
+        widest = max(widest, sizes[i, 0], sizes[i, 1])
+    room = scratch((2, widest + INPUT_TILE), h.dtype)
     read, work = room[0], room[1]
     inputs, last = x.shape[1], sizes.shape[0] - 1
     for b in range(x.shape[0]):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .backend import helper, numba
+from .backend import OPTIONS, helper, numba
+from .views import CACHE_LINE, view
 
 # tanh(x) = x P(x^2) / Q(x^2) on |x| <= 9, fitted for the smallest largest relative error, 2e-8 before rounding.
 _TANH_LIMIT = np.float32(9.0)
@@ -28,8 +30,6 @@ _ONE_THREAD = 1 << 18
 
 # The padding of a linear map: vector loops over whole tiles leave no scalar remainder.
 INPUT_TILE, OUTPUT_TILE = 16, 8
-
-CACHE_LINE = 64
 
 
 def tanh(x):
@@ -111,7 +111,7 @@ def add(x, y):
         y[i] += x[i]
 
 
-@helper
+@partial(helper, options=OPTIONS)  # numpy's product returns an array
 def multiply(a, b, product):
     """product = a @ b, a few rows at a time: BLAS starts no threads for small products, whose start costs more than they save."""
     rows = max(_ONE_THREAD // b.size, 1)
@@ -144,10 +144,9 @@ def linear(weights, at, x, inputs, y, outputs, biased=True):
     else:
         fill(y[:height], 0)
     begin = at + padded(outputs, INPUT_TILE)
-    w = weights[begin : begin + height * width].reshape(height, width)
     for k in range(0, height, OUTPUT_TILE):
         # eight outputs at once, so that each input is loaded once
-        rows = w[k : k + OUTPUT_TILE]
+        rows = view(weights, begin + k * width, (OUTPUT_TILE, width), weights.dtype)
         a = b = c = d = e = f = g = h = zero
         for i in range(width):
             v = x[i]
@@ -177,13 +176,12 @@ def linear_rows(weights, at, x, inputs, y, outputs, biased):
     zero = weights.dtype.type(0)
     share = zero + biased
     begin = at + padded(outputs, INPUT_TILE)
-    w = weights[begin : begin + height * width].reshape(height, width)
     for n in range(0, whole, 4):
         four = x[n : n + 4]
         for row in range(4):
             fill(four[row, inputs:width], 0)
         for k in range(0, height, 2):
-            rows = w[k : k + 2]
+            rows = view(weights, begin + k * width, (2, width), weights.dtype)
             a = b = c = d = e = f = g = h = zero
             for i in range(width):
                 u, v = rows[0, i], rows[1, i]

@@ -28,6 +28,10 @@ KERNELS = ("cfc", "diagonal", "gru", "lstm", "ltc", "mixed_memory", "reservoir")
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 
 
+LEAN = OPTIONS | {"_nrt": False}
+"""Of kernels that make no arrays but on their stack: nobody then counts who holds which, which took a third of a control step."""
+
+
 def _one() -> int:
     return 1
 
@@ -37,7 +41,7 @@ def _find_numba() -> tuple[Any, str]:
     try:
         import numba
 
-        numba.njit(_one, cache=True)()
+        numba.njit(_one, cache=True, **LEAN)()
     except Exception as error:  # noqa: BLE001 - whatever stops a compiler, plain Python still computes
         return None, f"{type(error).__name__}: {error}"
     return (None, "NUMBA_DISABLE_JIT is set") if numba.config.DISABLE_JIT else (numba, "")
@@ -52,14 +56,17 @@ def stamp(*files: Path) -> bytes:
 
 
 HELPERS = stamp(
-    *(Path(__file__).with_name(name) for name in ("actor.py", "arithmetic.py", "by_address.py", "packed.py"))
+    *(
+        Path(__file__).with_name(name)
+        for name in ("actor.py", "arithmetic.py", "by_address.py", "packed.py", "views.py")
+    )
 )
 """Of what the kernels of this folder share."""
 
 
-def helper(function: Callable[..., Any]) -> Any:
-    """A function that kernels call, compiled into them."""
-    return function if numba is None else numba.njit(**OPTIONS)(function)
+def helper(function: Callable[..., Any], options: Mapping[str, Any] = LEAN) -> Any:
+    """A function that kernels call, compiled into them; as `lean`, unless `options` are others."""
+    return function if numba is None else numba.njit(**options)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -68,14 +75,19 @@ def inlined(function: Callable[..., Any]) -> Any:
     return function if numba is None else numba.njit(inline="always")(function)
 
 
-def kernel(function: Callable[..., Any], helpers: bytes = HELPERS) -> Any:
+def kernel(function: Callable[..., Any], helpers: bytes = HELPERS, options: Mapping[str, Any] = OPTIONS) -> Any:
     """A function that Python calls; its compiled code is kept on disk for later processes, until `helpers` (the `stamp` of the
     files with the helpers that it calls) changes."""
     if numba is None:
         return function
-    compiled = numba.njit(cache=True, **OPTIONS)(function)
+    compiled = numba.njit(cache=True, **options)(function)
     kept_until_changed(compiled, helpers)
     return compiled
+
+
+def lean(function: Callable[..., Any], helpers: bytes = HELPERS) -> Any:
+    """A kernel of a control step: it makes no arrays but on its stack (`views.scratch`), and returns none."""
+    return kernel(function, helpers, LEAN)
 
 
 def kept_until_changed(compiled: Any, helpers: bytes) -> None:

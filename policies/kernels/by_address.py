@@ -10,8 +10,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from .backend import HELPERS, OPTIONS, helper, kept_until_changed, numba
-from .packed import integer, integers, real, singles
+import numpy as np
+
+from .backend import HELPERS, LEAN, helper, inlined, kept_until_changed, numba
+from .packed import by_rows, integer, integers, real, singles
+from .views import view
 
 if numba is not None:
     from llvmlite import ir
@@ -38,11 +41,11 @@ else:
     """Nothing has an address then."""
 
 
-@helper
+@inlined
 def whole(policy):
     """The policy of this address, packed (`PreparedCell.single_step`): numbers of channels, of states and of actions, and what its
     cell's `step` takes before the arguments of a `vehicle`."""
-    return numba.carray(policy, int(numba.carray(policy, 1)[0]))
+    return view(policy, 0, (int(view(policy, 0, (1,), np.float64)[0]),), np.float64)
 
 
 @helper
@@ -50,10 +53,10 @@ def vehicle(packed, observation, dt, state, action):
     """The last arguments of `step`, of one vehicle and the policy that was packed."""
     inputs, states, actions = integer(packed, 0), integer(packed, 1), integer(packed, 2)
     return (
-        numba.carray(observation, (1, inputs)),
-        numba.carray(dt, 1),
-        numba.carray(state, (1, states)),
-        numba.carray(action, (1, actions)),
+        view(observation, 0, (1, inputs), np.float64),
+        view(dt, 0, (1,), np.float64),
+        view(state, 0, (1, states), np.float32),
+        view(action, 0, (1, actions), np.float64),
     )
 
 
@@ -61,7 +64,7 @@ def vehicle(packed, observation, dt, state, action):
 def period_and_actor(packed, k):
     """The arguments of `step` between those of the cell and the last ones, of which the first is the k-th that was packed."""
     squash, shown = integer(packed, k + 4) != 0, integer(packed, k + 5)
-    sizes = integers(packed, k + 3).reshape(-1, 2)
+    sizes = by_rows(integers(packed, k + 3), 2)
     return real(packed, k), singles(packed, k + 1), singles(packed, k + 2), sizes, squash, shown
 
 
@@ -70,7 +73,7 @@ def _compiled(single: Callable[..., None]) -> Any:
     """A cell's `single`, kept on disk as a `kernel` is, and in memory as long as the process: its address may be in use."""
     from numba.core.ccallback import CFunc
 
-    compiled: Any = CFunc(single, _SIGNATURE, locals={}, options=dict(OPTIONS))
+    compiled: Any = CFunc(single, _SIGNATURE, locals={}, options=dict(LEAN))
     compiled.enable_caching()
     kept_until_changed(compiled, HELPERS)
     compiled.compile()

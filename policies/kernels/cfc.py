@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from ..wiring import Wiring
 from .actor import act, no_actor
 from .arithmetic import INPUT_TILE, add, aligned, copy, divide, fill, linear, multiply, pack_linear, tanh, tanh_all
-from .backend import check_tensors, helper, kernel
+from .backend import check_tensors, helper, kernel, lean
 from .by_address import address_of, period_and_actor, vehicle, whole
-from .packed import integer, integers, singles
+from .packed import by_rows, integer, integers, singles
+from .views import scratch, view
 
 MODES = ("default", "pure", "no_gate")
 LECUN_GAIN, LECUN_SLOPE = 1.7159, 0.666
@@ -238,7 +239,7 @@ def backward(
         _reset_rows(d_state, reset[t])
 
 
-@kernel
+@lean
 def step(weights, layers, depth, backbone, decay, gated, period, scale, maps, sizes, squash, shown, x, dt, h, action):
     """Advance h [B, H] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`.
 
@@ -247,7 +248,7 @@ def step(weights, layers, depth, backbone, decay, gated, period, scale, maps, si
     of each neuron, otherwise [2, 0].
     """
     widest = x.shape[1] + 4 * h.shape[1] + backbone + INPUT_TILE
-    read, work = np.empty(widest, h.dtype), np.empty(widest, h.dtype)
+    read, work = scratch((widest,), h.dtype), scratch((widest,), h.dtype)
     for b in range(x.shape[0]):
         divide(x[b], scale, read)
         at, elapsed = 0, dt[b] / period
@@ -274,8 +275,9 @@ def step(weights, layers, depth, backbone, decay, gated, period, scale, maps, si
 def single(policy, observation, dt, state, action):
     """`step` of one vehicle, to be called `by_address`."""
     p = whole(policy)
-    maps = singles(p, 3), integers(p, 4).reshape(-1, 3), integer(p, 5), integer(p, 6)
-    decay, gated = singles(p, 7).reshape(2, -1), integer(p, 8) != 0
+    maps = singles(p, 3), by_rows(integers(p, 4), 3), integer(p, 5), integer(p, 6)
+    decay, gated = singles(p, 7), integer(p, 8) != 0
+    decay = view(decay, 0, (2, decay.size // 2), np.float32)
     step(*maps, decay, gated, *period_and_actor(p, 9), *vehicle(p, observation, dt, state, action))
 
 
@@ -286,7 +288,7 @@ def _slide(elapsed, gated, heads, own):
     for k in range(2 * units, 3 * units):
         heads[k] = half * (heads[k] * elapsed + heads[k + units])
     tanh_all(heads[: 3 * units])
-    _interpolate(heads[: 3 * units].reshape(1, 3, units), gated, own.reshape(1, units))
+    _interpolate(view(heads, 0, (1, 3, units), heads.dtype), gated, view(own, 0, (1, units), own.dtype))
 
 
 @helper

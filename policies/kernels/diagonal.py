@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from .actor import act, no_actor
 from .arithmetic import INPUT_TILE, OUTPUT_TILE, add, copy, divide, fill, linear, pack_linear, padded, sigmoid, tanh
-from .backend import check_tensors, helper, kernel, numba
+from .backend import check_tensors, helper, kernel, lean, numba
+from .views import scratch, view
 
 # log(1 + y) = s R(s^2) with s = y / (2 + y), on 0 <= y <= 1, fitted for the smallest largest relative error, 4e-9 before rounding.
 _R0, _R1, _R2 = np.float32(2.0000000079200295), np.float32(0.6666631469566934), np.float32(0.40024909832779887)
@@ -160,22 +161,25 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
     return weight, tensors["feedback"], np.logaddexp(leak.dtype.type(0), leak)
 
 
-@kernel
+@lean
 def step(weight, feedback, leak, period, scale, maps, sizes, squash, shown, x, dt, h, action):
     """Advance h [B, H] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     inputs, units = x.shape[1], leak.size
-    drive, padded_x = np.empty(padded(2 * units, OUTPUT_TILE), h.dtype), np.empty(padded(inputs, INPUT_TILE), h.dtype)
-    activity, before = np.empty((3, units), h.dtype), np.empty_like(leak)
+    drive, padded_x = (
+        scratch((padded(2 * units, OUTPUT_TILE),), h.dtype),
+        scratch((padded(inputs, INPUT_TILE),), h.dtype),
+    )
+    activity, before = scratch((3, units), h.dtype), scratch(leak.shape, h.dtype)
     for b in range(x.shape[0]):
         divide(x[b], scale, padded_x)
         linear(weight, 0, padded_x, inputs, drive, 2 * units)
         copy(h[b], before)
-        heads, elapsed = drive[: 2 * units].reshape(2, units), h.dtype.type(dt[b] / period)
+        heads, elapsed = view(drive, 0, (2, units), h.dtype), h.dtype.type(dt[b] / period)
         _advance(heads, feedback, leak, elapsed, before, activity[0], activity[1], activity[2], h[b])
     act(scale, maps, sizes, squash, shown, x, h, action)
 
 
-@kernel
+@lean
 def rtrl_step(weight, feedback, leak, x, periods, h, sensitivity):
     """`step`, which also carries the derivative of every state by every parameter of its neuron along, exactly.
 
@@ -183,14 +187,17 @@ def rtrl_step(weight, feedback, leak, x, periods, h, sensitivity):
     of z, the same of the target, the leak. With J_k = dh'_k / dh_k it becomes J_k sensitivity + the direct derivative.
     """
     inputs, units = x.shape[1], leak.size
-    drive, padded_x = np.empty(padded(2 * units, OUTPUT_TILE), h.dtype), np.empty(padded(inputs, INPUT_TILE), h.dtype)
-    activity, before = np.empty((3, units), h.dtype), np.empty_like(leak)
-    direct, jacobian, one = np.empty((3, units), h.dtype), np.empty_like(leak), h.dtype.type(1)
+    drive, padded_x = (
+        scratch((padded(2 * units, OUTPUT_TILE),), h.dtype),
+        scratch((padded(inputs, INPUT_TILE),), h.dtype),
+    )
+    activity, before = scratch((3, units), h.dtype), scratch(leak.shape, h.dtype)
+    direct, jacobian, one = scratch((3, units), h.dtype), scratch(leak.shape, h.dtype), h.dtype.type(1)
     for b in range(x.shape[0]):
         copy(x[b], padded_x)
         linear(weight, 0, padded_x, inputs, drive, 2 * units)
         copy(h[b], before)
-        heads = drive[: 2 * units].reshape(2, units)
+        heads = view(drive, 0, (2, units), h.dtype)
         elapsed = h.dtype.type(periods[b])
         _advance(heads, feedback, leak, elapsed, before, activity[0], activity[1], activity[2], h[b])
         _differentiate(activity, feedback, elapsed, before, direct, jacobian)

@@ -32,7 +32,8 @@ from .arithmetic import (
     sigmoid,
     tanh,
 )
-from .backend import check_tensors, helper, kernel
+from .backend import check_tensors, helper, kernel, lean
+from .views import scratch
 
 
 @helper
@@ -123,14 +124,14 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
     return tuple(pack_linear(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in ("input", "recurrent"))
 
 
-@kernel
+@lean
 def step(weight, recurrent, period, scale, maps, sizes, squash, shown, x, dt, h, action):
     """Advance h [B, U] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     inputs, units = x.shape[1], h.shape[1]
-    read, before = np.empty(padded(inputs + 1, INPUT_TILE), h.dtype), np.empty(padded(units, INPUT_TILE), h.dtype)
-    room = np.empty((2, padded(3 * units, OUTPUT_TILE)), h.dtype)
+    read, before = scratch((padded(inputs + 1, INPUT_TILE),), h.dtype), scratch((padded(units, INPUT_TILE),), h.dtype)
+    room = scratch((2, padded(3 * units, OUTPUT_TILE)), h.dtype)
     drive, recalled = room[0], room[1]
-    activity = np.empty((4, units), h.dtype)
+    activity = scratch((4, units), h.dtype)
     for b in range(x.shape[0]):
         divide(x[b], scale, read)
         read[inputs] = dt[b] / period - 1.0

@@ -32,7 +32,8 @@ from .arithmetic import (
     sigmoid,
     tanh_all,
 )
-from .backend import check_tensors, helper, kernel
+from .backend import check_tensors, helper, kernel, lean
+from .views import scratch, view
 
 
 @helper
@@ -138,13 +139,13 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
     return (pack_linear(weight, tensors["input.bias"]),)
 
 
-@kernel
+@lean
 def step(weight, period, scale, maps, sizes, squash, shown, x, dt, h, action):
     """Advance h [B, 2U] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     inputs, units = x.shape[1], h.shape[1] // 2
-    read = np.empty(padded(inputs + 1 + units, INPUT_TILE), h.dtype)
-    gates = np.empty(padded(5 * units, OUTPUT_TILE), h.dtype)
-    activity, before = gates[: 5 * units].reshape(5, units), np.empty(units, h.dtype)
+    read = scratch((padded(inputs + 1 + units, INPUT_TILE),), h.dtype)
+    gates = scratch((padded(5 * units, OUTPUT_TILE),), h.dtype)
+    activity, before = view(gates, 0, (5, units), h.dtype), scratch((units,), h.dtype)
     for b in range(x.shape[0]):
         divide(x[b], scale, read)
         read[inputs] = dt[b] / period - 1.0

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from ..wiring import Wiring
 from .actor import act
-from .arithmetic import INPUT_TILE, add, copy, divide
-from .backend import check_tensors, helper, kernel, numba
+from .arithmetic import INPUT_TILE, add, copy, divide, fill
+from .backend import check_tensors, helper, kernel, lean, numba
 from .by_address import address_of, period_and_actor, vehicle, whole
-from .packed import integer, integers, real, singles
+from .packed import by_rows, integer, integers, real, singles
+from .views import scratch, view
 
 SOLVERS = ("semi_implicit", "euler", "rk4")
 #: The parameters of a synapse.
@@ -307,16 +308,19 @@ def _softplus(x: NDArray[Any]) -> NDArray[Any]:
     return np.logaddexp(x.dtype.type(0), x)
 
 
-@kernel
+@lean
 def step(weights, reach, neurons, solver, unfolds, limit, period, scale, maps, sizes, squash, shown, x, dt, h, action):
     """Advance h [B, H] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     units = h.shape[1]
     circuit, inputs, v = (
         (weights, reach, limit),
-        np.zeros(weights.shape[3], h.dtype),
-        np.zeros(weights.shape[3], h.dtype),
+        scratch((weights.shape[3],), h.dtype),
+        scratch((weights.shape[3],), h.dtype),
     )
-    sensed, total, increments = np.empty_like(neurons), np.empty_like(neurons), np.empty((4, units), h.dtype)
+    sensed, total = scratch(neurons.shape, h.dtype), scratch(neurons.shape, h.dtype)
+    increments = scratch((4, units), h.dtype)
+    fill(inputs, 0)
+    fill(v, 0)
     for b in range(h.shape[0]):
         elapsed = h.dtype.type(dt[b] / period / unfolds)
         divide(x[b], scale, inputs)
@@ -339,8 +343,9 @@ def single(policy, observation, dt, state, action):
     """`step` of one vehicle, to be called `by_address`."""
     p = whole(policy)
     units = integer(p, 1)
-    weights, reach = singles(p, 3).reshape(2, 4, units, -1), integers(p, 4).reshape(2, units)
-    neurons, limit = singles(p, 5)[: 3 * units].reshape(3, units), np.float32(real(p, 8))
+    weights, reach = singles(p, 3), by_rows(integers(p, 4), units)
+    weights = view(weights, 0, (2, 4, units, weights.size // (8 * units)), np.float32)
+    neurons, limit = view(singles(p, 5), 0, (3, units), np.float32), np.float32(real(p, 8))
     numbers = integer(p, 6), integer(p, 7), limit
     step(weights, reach, neurons, *numbers, *period_and_actor(p, 9), *vehicle(p, observation, dt, state, action))
 
@@ -381,7 +386,8 @@ def _increment(circuit, v, sensed, elapsed, total, increment):
 @helper
 def _runge_kutta(circuit, v, sensed, elapsed, total, increments):
     one, half, two, six = v.dtype.type(1), v.dtype.type(0.5), v.dtype.type(2), v.dtype.type(6)
-    stage = v.copy()
+    stage = scratch(v.shape, v.dtype)
+    copy(v, stage)
     for s in range(4):
         _increment(circuit, stage, sensed, elapsed, total, increments[s])
         share = one if s == 2 else half

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import CACHE_LINE, aligned, padded
+from .arithmetic import aligned, padded
 from .backend import inlined
+from .views import CACHE_LINE, view
 
 _LINE = CACHE_LINE // 8
 """Numbers in a cache line."""
@@ -56,14 +57,29 @@ def integer(packed, k):
 
 @inlined
 def reals(packed, k):
-    return packed[int(packed[1 + 2 * k]) : int(packed[2 + 2 * k])]
+    begin, end = int(packed[1 + 2 * k]), int(packed[2 + 2 * k])
+    return view(packed, begin, (end - begin,), np.float64)
 
 
 @inlined
 def integers(packed, k):
-    return reals(packed, k).view(np.int64)
+    begin, end = int(packed[1 + 2 * k]), int(packed[2 + 2 * k])
+    return view(packed, begin, (end - begin,), np.int64)
 
 
 @inlined
 def singles(packed, k):
-    return reals(packed, k).view(np.float32)
+    begin, end = int(packed[1 + 2 * k]), int(packed[2 + 2 * k])
+    return view(packed, begin, (2 * (end - begin),), np.float32)
+
+
+@inlined
+def by_rows(array, columns):
+    """A flat array in rows of so many columns."""
+    return view(array, 0, (array.size // columns, columns), array.dtype)
+
+
+@inlined
+def by_blocks(array, rows, columns):
+    """A flat array in blocks of so many rows and columns."""
+    return view(array, 0, (array.size // (rows * columns), rows, columns), array.dtype)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from .actor import act, no_actor
 from .arithmetic import INPUT_TILE, OUTPUT_TILE, copy, divide, linear, pack_linear, padded, tanh_all
-from .backend import check_tensors, helper, kernel
+from .backend import check_tensors, helper, lean
+from .views import scratch
 
 
 def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
@@ -21,12 +22,12 @@ def prepare(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> t
     return pack_linear(weight, tensors["bias"]), 1.0 - config["leak"]
 
 
-@kernel
+@lean
 def step(weight, kept_in_period, period, scale, maps, sizes, squash, shown, x, dt, h, action):
     """Advance h [B, H] in place, row by row, by the elapsed time dt [B] under the inputs x [B, I] / scale; then `act`."""
     inputs, units = x.shape[1], h.shape[1]
-    read = np.empty(padded(inputs + units, INPUT_TILE), h.dtype)
-    drive = np.empty(padded(units, OUTPUT_TILE), h.dtype)
+    read = scratch((padded(inputs + units, INPUT_TILE),), h.dtype)
+    drive = scratch((padded(units, OUTPUT_TILE),), h.dtype)
     for b in range(x.shape[0]):
         divide(x[b], scale, read)
         copy(h[b], read[inputs:])

@@ -81,15 +81,27 @@ def test_a_step_in_two_compiled_calls_is_that_of_every_call_by_itself_to_the_bit
     assert few < 80 < many == 150
 
 
+def test_more_vehicles_than_have_room_on_the_stack_fly_the_same(monkeypatch):
+    run, flown = run_for("auto"), []
+    for most in (2, 1):
+        monkeypatch.setattr("undrift.agents.controller.MOST_VEHICLES", most)
+        controller = run.controller("auto")
+        flown.append((*fly(controller, 60, (1, 2)), controller.state.adapter.rows))
+    for at_once, one_by_one in zip(*flown, strict=True):
+        np.testing.assert_array_equal(at_once, one_by_one)
+
+
 def test_only_what_goes_back_to_its_shadow_is_reviewed_outside_the_compiled_call(monkeypatch):
     reviews, review = [], Guard.review
     monkeypatch.setattr(Guard, "review", lambda guard, *rest: reviews.append(guard) or review(guard, *rest))
-    flown, worse = [], []
+    flown, worse, act = [], [], Controller.act
+    monkeypatch.setattr(
+        Controller, "act", lambda flies, *seen: worse.append(int(flies.state.worse[0])) or act(flies, *seen)
+    )
     for adapter in (ADAPTERS["observer"](RUN.nominal), by_itself(ADAPTERS["observer"](RUN.nominal))):
         controller = Controller(RUN.policy, adapter, Guard(patience=10))
-        controller.act = lambda *seen, fly=controller.act: worse.append(int(controller.state.worse[0])) or fly(*seen)
         fly(controller, 60, shifts=(Wind(speed=6.0),))
-        flown.append((controller.state.adapter.rows.copy(), controller.guard.events[0].step, len(reviews), tuple(worse)))
+        flown.append((controller.state.adapter.rows, controller.guard.events[0].step, len(reviews), tuple(worse)))
         reviews.clear(), worse.clear()
     (rows, back, few, counted), (same_rows, same_back, many, same_counted) = flown
     np.testing.assert_array_equal(rows, same_rows)

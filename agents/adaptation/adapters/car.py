@@ -6,8 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from ....policies.kernels.packed import pack, reals
-from ..at_once import arrived, as_it_is, asked, constants_of, learned, teaches, went_out
+from ....policies.kernels.arithmetic import copy
+from ....policies.kernels.packed import by_rows, pack, reals
+from ....policies.kernels.views import vector, view
+from ..at_once import arrived, as_it_is, asked, constants_of, learned, outcome, room_size, teaches, went_out
 from ..compensators import car
 from ..compensators.car import CarCompensator
 from ..compiled import kernel
@@ -94,16 +96,19 @@ def _see(known, parts, rows, shown):  # type: ignore[no-untyped-def]
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
     known, parts, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, before,
-    rows,
+    rows, room,
 ):  # fmt: skip
-    """`Car.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
+    """`Car.learn` from the states before [N, S]; rows [N, S] come as they are, and are written, as is the room."""
     network, compensator = reals(known, 0), reals(known, 2)
     estimated, own = parts[:_ESTIMATED], parts[_ESTIMATED:]
-    seen, then = observation.copy(), following.copy()
+    expected, explained, learns, begin = outcome(room, len(rows), touched.shape[1])
+    seen = view(room, begin, observation.shape, np.float64)
+    then = view(room, begin + observation.size, following.shape, np.float64)
+    for n in range(len(rows)):
+        copy(observation[n], seen[n])
+        copy(following[n], then[n])
     car.unbias(compensator, own, before, seen)
     car.unbias(compensator, own, before, then)
-    shape = len(rows), touched.shape[1]
-    expected, explained, learns = np.empty(shape), np.empty(shape), np.empty(len(rows), dtype=np.bool_)
     sample = seen, then, action, saturated, fresh, excited, dt, leak, dead_zone
     learn_rows(network, reals(known, 1), touched, *sample, estimated, rows, expected, explained, learns)
     car.learn_rows(network, compensator, before, learns, seen, then, saturated, fresh, dt, undone, own, rows)
@@ -130,8 +135,9 @@ def _learn_at_once(  # type: ignore[no-untyped-def]
     c = constants_of(constants)
     if not teaches(c, observation, following, terminated, wish, steps, activity):
         return False
-    touched = c.touched.reshape(sent.shape[1], -1)
-    _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows)
+    touched = by_rows(c.touched, c.touched.size // sent.shape[1])
+    room = vector(room_size(len(rows), touched.shape[1], observation.shape[1]))
+    _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows, room)
     return learned(c, rows, steps, acted, worse)
 
 

@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 
 from ....policies.kernels.arithmetic import copy
-from ....policies.kernels.packed import pack, reals
+from ....policies.kernels.packed import by_rows, pack, reals
+from ....policies.kernels.views import vector, view
 from ..adapter import Transition
-from ..at_once import arrived, as_it_is, asked, constants_of, learned, teaches, went_out
+from ..at_once import arrived, as_it_is, asked, constants_of, learned, outcome, room_size, teaches, went_out
 from ..compensators import drone
 from ..compensators.drone import DroneCompensator
 from ..compiled import kernel
@@ -85,14 +86,14 @@ def _see(known, parts, rows, shown):  # type: ignore[no-untyped-def]
 @kernel
 def _learn(  # type: ignore[no-untyped-def]
     known, parts, touched, observation, following, action, saturated, fresh, excited, dt, undone, leak, dead_zone, before,
-    rows,
+    rows, room,
 ):  # fmt: skip
-    """`Drone.learn` from the states before [N, S]; rows [N, S] come as they are, and are written."""
+    """`Drone.learn` from the states before [N, S]; rows [N, S] come as they are, and are written, as is the room."""
     actions, rates = touched.shape
     estimated, own = parts[:_ESTIMATED], parts[_BELIEVED:]
-    expected, explained = np.empty((len(rows), rates)), np.empty((len(rows), rates))
-    learns, measured = np.empty(len(rows), dtype=np.bool_), np.empty(len(rows), dtype=np.bool_)
-    attitude = np.empty((len(rows), 9))
+    expected, explained, learns, begin = outcome(room, len(rows), rates)
+    measured = view(room, begin, (len(rows),), np.bool_)
+    attitude = view(room, begin + len(rows), (len(rows), 9), np.float64)
     sample = observation, following, action, saturated, fresh, excited, dt, leak, dead_zone
     learn_rows(reals(known, 0), reals(known, 1), touched, *sample, estimated, rows, expected, explained, learns)
     for n in range(len(rows)):
@@ -124,8 +125,9 @@ def _learn_at_once(  # type: ignore[no-untyped-def]
     c = constants_of(constants)
     if not teaches(c, observation, following, terminated, wish, steps, activity):
         return False
-    touched = c.touched.reshape(sent.shape[1], -1)
-    _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows)
+    touched = by_rows(c.touched, c.touched.size // sent.shape[1])
+    room = vector(room_size(len(rows), touched.shape[1], observation.shape[1]))
+    _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows, room)
     return learned(c, rows, steps, acted, worse)
 
 

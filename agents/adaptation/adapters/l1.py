@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ....policies.kernels.arithmetic import add, copy
+from ....policies.kernels.packed import by_rows
+from ....policies.kernels.views import vector
 from .. import shadow
 from ..adapter import Adapter, Transition
 from ..compensators.generic import GenericCompensator
@@ -143,7 +145,7 @@ class Memory(NamedTuple):
 def _recall(row, parts, actions):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     return Memory(
-        commands=part(row, parts, 0).reshape(-1, actions),
+        commands=by_rows(part(row, parts, 0), actions),
         age=part(row, parts, 1),
         stale=part(row, parts, 2),
         predicted=part(row, parts, 3),
@@ -175,8 +177,8 @@ def _learn(  # type: ignore[no-untyped-def]
     """`L1.learn`; the states `rows` [N, S] are written. |d| is projected onto limit [R]; model_sd [R] is what f leaves."""
     network, count = network_of(network), limit.shape[0]
     z, first, second, f = rooms(network, 1)
-    before, after, expected = np.empty(count), np.empty(count), np.empty(count)
-    context = np.empty(network.context_index.shape[0])
+    before, after, expected = vector(count), vector(count), vector(count)
+    context = vector(network.context_index.shape[0])
     for n in range(rows.shape[0]):
         s, h = _recall(rows[n], parts, action.shape[1]), dt[n]
         take_in(action[n], s.commands)

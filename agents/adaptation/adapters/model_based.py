@@ -11,7 +11,7 @@ import numpy as np
 
 from ....policies.kernels.packed import pack
 from ..adapter import Adapter, Transition
-from ..at_once import AtOnce, Constants
+from ..at_once import AtOnce, Constants, room_size
 from ..demand import lower_all
 from ..estimator import DisturbanceObserver, Shadow
 from ..nominal import NominalModel
@@ -68,7 +68,8 @@ class ModelBased(Adapter):
         t, after = transition, state.copy()
         permitted = t.fresh, t.fresh & t.excited, t.dt, t.dt * t.unwind, t.leak, t.dead_zone
         sample = t.observation, t.next_observation, t.action, t.saturated, *permitted
-        self.kernels.learn(self.known, after.parts(*self.fields), self.touched, *sample, state.rows, after.rows)
+        room = np.empty(room_size(len(t.dt), self.touched.shape[1], t.observation.shape[1]))
+        self.kernels.learn(self.known, after.parts(*self.fields), self.touched, *sample, state.rows, after.rows, room)
         return after
 
     def at_once(self, state: State, limits: Mapping[str, Any]) -> AtOnce | None:

@@ -13,7 +13,8 @@ from ....envs.driving.governor import DOWN_S, GOVERNED_SHARE, TRUSTED, approach,
 from ....envs.driving.plant import ACTUATORS
 from ....envs.driving.vehicle import GRAVITY, Car, load_car
 from ....policies.kernels.arithmetic import add
-from ....policies.kernels.packed import integers, pack, real, reals
+from ....policies.kernels.packed import by_blocks, by_rows, integers, pack, real, reals
+from ....policies.kernels.views import scratch, vector
 from ..cholesky import solve
 from ..compiled import helper, inlined, kernel
 from ..demand import demand_of, lower
@@ -249,18 +250,18 @@ class Memory(NamedTuple):
 def _recall(row, parts):  # type: ignore[no-untyped-def]
     """The `Memory` of the vehicle of this row."""
     return Memory(
-        filters=part(row, parts, 0).reshape(-1, 6, 3),
+        filters=by_blocks(part(row, parts, 0), 6, 3),
         rates=part(row, parts, 1),
-        commands=part(row, parts, 2).reshape(-1, 2),
+        commands=by_rows(part(row, parts, 2), 2),
         delay=part(row, parts, 3),
         ahead=part(row, parts, 4),
-        noise=part(row, parts, 5).reshape(-1, 3),
+        noise=by_rows(part(row, parts, 5), 3),
         d=part(row, parts, 6),
         believed_rates=part(row, parts, 7),
         believed_travel=part(row, parts, 8),
         grip=part(row, parts, 9),
         offset=part(row, parts, 10),
-        spread=part(row, parts, 11).reshape(2, 3),
+        spread=by_rows(part(row, parts, 11), 3),
         demand=part(row, parts, 12),
         brakes=part(row, parts, 13),
         answer=part(row, parts, 14),
@@ -383,7 +384,7 @@ def _limit_brakes(parts, rows, wish):  # type: ignore[no-untyped-def]
 @helper
 def _move_on(c, rates, travel, ahead, shown):  # type: ignore[no-untyped-def]
     """Show [O] the car of `rates` [3] where it is after `travel` [3], which is so far `ahead`, m, of where the road is seen from."""
-    curvature, reference = np.empty(c.ahead.shape[0]), np.empty(c.ahead.shape[0])
+    curvature, reference = vector(c.ahead.shape[0]), vector(c.ahead.shape[0])
     for k in range(c.ahead.shape[0]):
         curvature[k] = shown[c.curvature[k]]
         reference[k] = shown[c.reference[k]]
@@ -420,7 +421,7 @@ def learn_rows(  # type: ignore[no-untyped-def]
     [N, S] are written."""
     network, c = network_of(network), _constants_of(c)
     z, first, second, f = rooms(network, 4)
-    believed, change, gain, wanted = np.empty(3), np.empty(3), np.empty((3, 3)), np.empty(3)
+    believed, change, gain, wanted = vector(3), vector(3), scratch((3, 3), np.float64), vector(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         filtered(_recall(before[n], parts).filters, believed, 0)
@@ -528,7 +529,7 @@ def _gain(network, first, second, z, f, gain):  # type: ignore[no-untyped-def]
 @helper
 def _answer(c, gain, d, out):  # type: ignore[no-untyped-def]
     """out [3]: the share of du and dv_y that is answered with."""
-    gram, trace = np.empty((3, 3)), 0.0
+    gram, trace = scratch((3, 3), np.float64), 0.0
     for a in range(3):
         out[a] = 0.0
         for i in range(3):

@@ -11,7 +11,8 @@ import numpy as np
 from ....envs.drone.physics import INTERFACES
 from ....envs.drone.vehicle import GRAVITY, ROTORS, Vehicle, load_vehicle
 from ....policies.kernels.arithmetic import add
-from ....policies.kernels.packed import integer, integers, pack, real, reals
+from ....policies.kernels.packed import by_blocks, by_rows, integer, integers, pack, real, reals
+from ....policies.kernels.views import vector
 from ..adapter import Transition
 from ..compiled import helper, inlined, kernel
 from ..demand import demand_of, lower
@@ -245,7 +246,7 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
         d=d,
         delay=part(row, parts, 1),
         effectiveness=part(row, parts, 2),
-        filters=part(row, parts, 3).reshape(-1, 6, d.shape[0]),
+        filters=by_blocks(part(row, parts, 3), 6, d.shape[0]),
         travel=part(row, parts, 4),
         believed_rates=part(row, parts, 5),
         believed_context=part(row, parts, 6),
@@ -314,7 +315,7 @@ def _constants_of(packed):  # type: ignore[no-untyped-def]
         attitude=integers(packed, 3),
         max_rates=reals(packed, 4),
         rate_gains=reals(packed, 5),
-        shares=reals(packed, 6).reshape(ROTORS, 4),
+        shares=by_rows(reals(packed, 6), 4),
         torque_gain=reals(packed, 7),
         velocity=integer(packed, 8),
         turn=integer(packed, 9),
@@ -352,7 +353,7 @@ def see_rows(c, demand, policy, parts, rows, shown):  # type: ignore[no-untyped-
     d_v - l, with its lead (none while commands are late), is perpendicular to body z: thrust answers at once, only
     leaning takes time. Show the attitude without what l takes of it."""
     c, demand, policy = _constants_of(c), demand_of(demand), response_of(policy)
-    across, asked, virtual = np.empty(3), np.empty(3), np.empty(3)
+    across, asked, virtual = vector(3), vector(3), vector(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         d, up = s.d[c.velocity :], s.believed_context[2::3]
@@ -383,7 +384,7 @@ def correct_rows(c, dt, parts, rows, wish):  # type: ignore[no-untyped-def]
     """`DroneCompensator.correct`: wish [N, 4] comes as the policy's action and is written, as are slow and
     lasting."""
     c = _constants_of(c)
-    correction, virtual = np.empty(3), np.empty(3)
+    correction, virtual = vector(3), vector(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         d, up = s.d[c.velocity :], s.believed_context[2::3]
@@ -468,7 +469,7 @@ def learn_rows(  # type: ignore[no-untyped-def]
 ):
     """`DroneCompensator.learn` from the attitudes context [N, 9]; measured [N] says where both observations [N, O], seen and
     what followed, were. The states `rows` [N, S] are written."""
-    c, error = _constants_of(c), np.empty(3)
+    c, error = _constants_of(c), vector(3)
     for n in range(rows.shape[0]):
         s = _recall(rows[n], parts)
         if learns[n]:
@@ -526,7 +527,7 @@ def _integrate(c, error, saturated, dt, undone, integral):  # type: ignore[no-un
 @helper
 def _affordable(c, s, up, error):  # type: ignore[no-untyped-def]
     """Share of the tracking error [3] that the policy is to be shown, by what the busiest rotor has left."""
-    correction, most = np.empty(3), 0.0
+    correction, most = vector(3), 0.0
     _against(c, s.d, correction)
     hover = c.weight * max(1.0 - _dot(s.d[c.velocity :], up) / GRAVITY, 0.1) / (1.0 + s.effectiveness[0])
     for i in range(ROTORS):
@@ -546,7 +547,7 @@ def _prioritise(c, action, turning, correction, reserve):  # type: ignore[no-unt
     """Cut what the rotors cannot give together: yaw first, then thrust. An action beyond its bounds stays beyond them.
 
     Thrust makes room for the torques that the correction [3] asks for, and for the share `reserve` of all others."""
-    tilt, yaw, torque = np.empty(ROTORS), np.empty(ROTORS), np.empty(3)
+    tilt, yaw, torque = vector(ROTORS), vector(ROTORS), vector(3)
     for j in range(3):
         lasting = c.max_rates[j] * correction[j]
         change = c.max_rates[j] * min(max(action[1 + j], -1.0), 1.0) - turning[j]

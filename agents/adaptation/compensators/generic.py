@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ....policies.kernels.arithmetic import fill
-from ....policies.kernels.packed import integers, pack, real, reals
+from ....policies.kernels.packed import by_rows, integers, pack, real, reals
+from ....policies.kernels.views import scratch
 from ..adapter import Transition
 from ..cholesky import solve
 from ..compiled import helper, inlined, kernel
@@ -131,7 +132,7 @@ def _recall(row, parts):  # type: ignore[no-untyped-def]
     correction = part(row, parts, 4)
     return Memory(
         d=part(row, parts, 0),
-        commands=part(row, parts, 1).reshape(-1, correction.shape[0]),
+        commands=by_rows(part(row, parts, 1), correction.shape[0]),
         believed_rates=part(row, parts, 2),
         believed_context=part(row, parts, 3),
         correction=correction,
@@ -189,7 +190,7 @@ def see_rows(c, network, policy, parts, rows, shown):  # type: ignore[no-untyped
     c, network, policy = _constants_of(c), network_of(network), response_of(policy)
     tracked, actions = c.tracked.shape[0], network.held.shape[0]
     z, first, second, f = rooms(network, actions)
-    gain, normal = np.empty((network.rates, actions)), np.empty((2 * actions + 1, actions))
+    gain, normal = scratch((network.rates, actions), np.float64), scratch((2 * actions + 1, actions), np.float64)
     # What the network was computed in is free by then.
     ahead, asked = first[0, :tracked], second[0, :tracked]
     for n in range(rows.shape[0]):

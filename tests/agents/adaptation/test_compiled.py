@@ -23,6 +23,6 @@ def test_every_file_with_helpers_that_another_one_calls_is_part_of_the_stamp():
     folder = Path(adaptation.__file__).parent
     shared = {(folder / name).resolve() for name in _SHARED}
     # What kernels of the policies share is part of every stamp.
-    of_all = {f"undrift.policies.kernels.{name}" for name in ("arithmetic", "packed")}
+    of_all = {f"undrift.policies.kernels.{name}" for name in ("arithmetic", "packed", "views")}
     lent = {Path(str(sys.modules[name].__file__)).resolve() for name in lenders - of_all}
     assert lent == shared

@@ -111,7 +111,7 @@ def test_compiled_kernels_are_kept_until_their_helpers_change(tmp_path: Path) ->
     kernels = tmp_path / "kernels"
     kernels.mkdir()
     (kernels / "backend.py").write_text(Path(backend.__file__).read_text())
-    for name in ("__init__.py", "actor.py", "by_address.py", "packed.py"):
+    for name in ("__init__.py", "actor.py", "by_address.py", "packed.py", "views.py"):
         (kernels / name).touch()
     (kernels / "cell.py").write_text(
         "from .arithmetic import double\nfrom .backend import kernel\n@kernel\ndef apply(x):\n    return double(x)\n"
