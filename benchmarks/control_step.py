@@ -3,15 +3,15 @@
 A drone, and for the adapter `car` a car.
 
 The rows are flown in turn, some steps each, round by round: what slows the machine for a while slows them alike.
-`p50_us` and `p99_us` are by the clock, whatever slows the machine included. A machine shared with others is slow in bursts, which
-the environment's steps show too: `env_p99` is their p99 over their median, and `steady_p99_us` the p99 of the control steps each
-divided by how much longer than its median the environment's step within it took.
+`p50_us` and `p99_us` are by the clock, whatever interrupts the process included. `machine_p99_us` tells how much that is: the p99 of
+a busy loop that needs no memory and takes as long as the row's median, run after each step of the same flights.
 """
 
 from __future__ import annotations
 
 import time
 
+import numba
 import numpy as np
 from _report import Row, arguments, report
 
@@ -24,13 +24,33 @@ WARM_UP = 50
 """Steps at the beginning of a round that are not counted: another row's code and weights are in the caches."""
 
 
-def control_steps_us(run: Run, adapter: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Microseconds [steps] of each control step, without the environment's share, and of the environment's step within it."""
+@numba.njit
+def busy(loops: int) -> int:
+    """Nothing but time; each loop waits for the last one."""
+    x = 1
+    for _ in range(loops):
+        x = (x * 25214903917 + 11) ^ (x >> 7)
+    return x
+
+
+def busy_loops_per_us() -> float:
+    """How many loops of `busy` take a microsecond, when nothing interrupts them."""
+    loops = 10_000
+    times = []
+    for _ in range(100):
+        begin = time.perf_counter()
+        busy(loops)
+        times.append(1e6 * (time.perf_counter() - begin))
+    return loops / min(times)
+
+
+def steps_us(run: Run, adapter: str, steps: int, loops: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Microseconds [steps] of each control step, without the environment's share, and of `busy` after it."""
     env = envs.make_batch(run.env_id, 1, seed=0, shifts=(envs.Wind(speed=6.0),))
     controller = run.controller(adapter)
     observation = env.reset()
     controller.reset(1)
-    times, dt, clock = np.empty((WARM_UP + steps, 4)), env.dt, time.perf_counter
+    times, dt, clock = np.empty((WARM_UP + steps, 5)), env.dt, time.perf_counter
     for step in range(WARM_UP + steps):
         seen = clock()
         action = controller.act(observation, dt)
@@ -38,21 +58,20 @@ def control_steps_us(run: Run, adapter: str, steps: int) -> tuple[np.ndarray, np
         observation, reward, terminated, truncated, _ = env.step(action)
         followed = clock()
         controller.learn(observation, reward, terminated, truncated)
-        times[step] = seen, acted, followed, clock()
+        learned = clock()
+        busy(loops)
+        times[step] = seen, acted, followed, learned, clock()
         if terminated[0] or truncated[0]:
             observation = env.reset()
             controller.reset(1)
-    act, env_step, learn = 1e6 * np.diff(times[WARM_UP:]).T
-    return act + learn, env_step
+    act, _, learn, waited = 1e6 * np.diff(times[WARM_UP:]).T
+    return act + learn, waited
 
 
-def figures(control: np.ndarray, env_step: np.ndarray) -> Row:
+def figures(control: np.ndarray, waited: np.ndarray) -> Row:
     """The columns of one row, from the times of its steps."""
     p50, p99 = np.percentile(control, [50, 99])
-    slow = env_step / np.median(env_step)
-    steady = np.percentile(control / np.maximum(slow, 1.0), 99)
-    env_p99 = np.percentile(slow, 99)
-    return {"p50_us": float(p50), "p99_us": float(p99), "steady_p99_us": float(steady), "env_p99": float(env_p99)}
+    return {"p50_us": float(p50), "p99_us": float(p99), "machine_p99_us": float(np.percentile(waited, 99))}
 
 
 def main() -> None:
@@ -64,11 +83,13 @@ def main() -> None:
 
     drone, car = Run.load(options.run), Run.load(options.car)
     runs = {adapter: car if adapter == "car" else drone for adapter in ADAPTERS}
+    loops, per_us = {}, busy_loops_per_us()
     for adapter, run in runs.items():
-        control_steps_us(run, adapter, 0)  # compiles
+        steps_us(run, adapter, 0)  # compiles
+        loops[adapter] = int(per_us * np.median(steps_us(run, adapter, 200)[0]))
+    each = options.steps // ROUNDS
     rounds = [
-        {adapter: control_steps_us(run, adapter, options.steps // ROUNDS) for adapter, run in runs.items()}
-        for _ in range(ROUNDS)
+        {adapter: steps_us(run, adapter, each, loops[adapter]) for adapter, run in runs.items()} for _ in range(ROUNDS)
     ]
     rows: list[Row] = [
         {"name": adapter, **figures(*np.concatenate([flown[adapter] for flown in rounds], axis=1))} for adapter in runs

@@ -171,10 +171,14 @@ def as_it_is(c, observation, following, sent, dt):  # type: ignore[no-untyped-de
     return observation, following, sent, free, full, full, dt, nothing, c.leak, c.dead_zone
 
 
-@helper
-def room_size(count, rates, channels):  # type: ignore[no-untyped-def]
-    """How many numbers the `learn` kernels of adapters work in, for so many vehicles, rates and channels."""
+def room_size(count: int, rates: int, channels: int) -> int:
+    """How many numbers the `learn` kernels of adapters work in, for so many vehicles, rates and channels: `outcome`, and beside
+    it two observations or an attitude matrix."""
     return count * (2 * (rates + channels) + 11)
+
+
+size_of_room = helper(room_size)
+"""`room_size`, for kernels."""
 
 
 @helper

@@ -1,17 +1,18 @@
-"""The columns of the control step's benchmark, from times that were made by hand."""
+"""The control step's benchmark: what its columns are made of."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 
-def test_the_steady_p99_is_rid_of_what_slows_the_machine_and_keeps_what_is_the_steps_own(load):
-    figures = load("control_step").figures
-    env_step, control = np.full(1000, 100.0), np.full(1000, 70.0)
-    env_step[100:150], control[100:150] = 200.0, 140.0  # everything is slow
-    control[500:520] = 90.0  # these steps are
-    env_step[700] = 50.0
-    row = figures(control, env_step)
-    assert row["p50_us"] == 70.0 and row["p99_us"] == 140.0 and row["env_p99"] == 2.0
-    assert row["steady_p99_us"] == pytest.approx(90.0)
+def test_a_row_has_the_percentiles_of_its_steps_and_of_the_busy_loop_beside_them(load):
+    control, waited = np.full(1000, 30.0), np.full(1000, 30.0)
+    control[:20], waited[500:515] = 90.0, 70.0
+    assert load("control_step").figures(control, waited) == {"p50_us": 30.0, "p99_us": 90.0, "machine_p99_us": 70.0}
+
+
+def test_the_busy_loop_takes_as_long_as_it_is_told_to(load):
+    benchmark = load("control_step")
+    per_us = benchmark.busy_loops_per_us()
+    assert benchmark.busy(3) != benchmark.busy(4)
+    assert 10 < per_us < 10_000

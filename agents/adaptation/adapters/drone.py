@@ -10,7 +10,7 @@ from ....policies.kernels.arithmetic import copy
 from ....policies.kernels.packed import by_rows, pack, reals
 from ....policies.kernels.views import vector, view
 from ..adapter import Transition
-from ..at_once import arrived, as_it_is, asked, constants_of, learned, outcome, room_size, teaches, went_out
+from ..at_once import arrived, as_it_is, asked, constants_of, learned, outcome, size_of_room, teaches, went_out
 from ..compensators import drone
 from ..compensators.drone import DroneCompensator
 from ..compiled import kernel
@@ -126,7 +126,7 @@ def _learn_at_once(  # type: ignore[no-untyped-def]
     if not teaches(c, observation, following, terminated, wish, steps, activity):
         return False
     touched = by_rows(c.touched, c.touched.size // sent.shape[1])
-    room = vector(room_size(len(rows), touched.shape[1], observation.shape[1]))
+    room = vector(size_of_room(len(rows), touched.shape[1], observation.shape[1]))
     _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows, room)
     return learned(c, rows, steps, acted, worse)
 
