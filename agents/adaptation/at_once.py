@@ -49,7 +49,7 @@ class Constants(NamedTuple):
     """What the calls read that stays the same: `known` and `parts` of the adapter, the parts of what has a shadow
     (`shadow.keep`), and which rates each action touches when it is saturated; the channels `sampled`, by which a sample is
     told from a copy, and those of the policy's previous_action; what the guard allows; the policy and its step
-    (`DeployedPolicy.single_step`)."""
+    (`DeployedPolicy.single_step`); parts and tuning of `blend`, empty where an adapter is by itself."""
 
     known: np.ndarray
     parts: np.ndarray
@@ -68,6 +68,9 @@ class Constants(NamedTuple):
     keep_every: int
     policy: np.ndarray
     step: int
+    trust: np.ndarray
+    demanded: np.ndarray
+    tuning: np.ndarray
 
 
 LIMITS = (
@@ -98,6 +101,9 @@ def constants_of(packed):  # type: ignore[no-untyped-def]
         keep_every=integer(packed, 14),
         policy=reals(packed, 15),
         step=integer(packed, 16),
+        trust=by_rows(integers(packed, 17), 2),
+        demanded=by_rows(integers(packed, 18), 2),
+        tuning=reals(packed, 19),
     )
 
 

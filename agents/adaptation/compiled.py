@@ -12,6 +12,7 @@ from ...policies.kernels.backend import helper, inlined
 # of others.
 _SHARED = (
     "at_once.py",
+    "blend.py",
     "cholesky.py",
     "compensators/car.py",
     "compensators/drone.py",

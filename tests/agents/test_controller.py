@@ -81,6 +81,35 @@ def test_a_step_in_two_compiled_calls_is_that_of_every_call_by_itself_to_the_bit
     assert few < 80 < many == 150
 
 
+@pytest.mark.parametrize("vehicle", ["drone", "car", "observed"])
+def test_auto_blends_within_the_compiled_calls_as_it_does_outside(vehicle, monkeypatch):
+    run, looks, view, flown = CAR if vehicle == "car" else RUN, [], Guard.admit_view, []
+    monkeypatch.setattr(Guard, "admit_view", lambda *arguments: looks.append(1) or view(*arguments))
+    for whole in (True, False):
+        members = Auto(run.nominal) if vehicle != "observed" else Auto(run.nominal, ADAPTERS["observer"](run.nominal))
+        member = members.model_based if whole else by_itself(members.model_based)
+        # An estimate that predicts no better than none has two fifths of the weight.
+        controller = Controller(run.policy, Auto(run.nominal, member, tolerance=0.2, width=0.5))
+        told = fly(controller, 120, (1, 2), env_id=run.env_id, shifts=(Wind(speed=4.0),) if run is RUN else ())
+        state = controller.state.adapter
+        flown.append((*told, state.rows, controller.state.hidden, controller.state.wish))
+        assert ((0 < state["weight"]) & (state["weight"] < 1)).any() and np.abs(state["fallback"]).max() > 1e-3
+        assert len(looks) < 40 if whole else len(looks) == 120
+        looks.clear()
+    for at_once, one_by_one in zip(*flown, strict=True):
+        np.testing.assert_array_equal(at_once, one_by_one)
+
+
+def test_an_auto_of_another_kind_is_asked_itself():
+    class Silent(Auto):
+        def correct(self, state, observation, action, dt):
+            return 0.0 * action, state
+
+    controller = Controller(RUN.policy, Silent(RUN.nominal))
+    actions, _ = fly(controller, 5)
+    assert not actions.any()
+
+
 def test_more_vehicles_than_have_room_on_the_stack_fly_the_same(monkeypatch):
     run, flown = run_for("auto"), []
     for most in (2, 1):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ....policies.kernels.packed import pack
 from ..adapter import Adapter, Transition
 from ..at_once import AtOnce
+from ..blend import Demanded, Trust, Tuning, mix, weigh
 from ..compensators.car import CarCompensator
 from ..compensators.drone import DroneCompensator
 from ..compiled import kernel
@@ -83,20 +85,17 @@ class Auto(Adapter):
         return after
 
     def at_once(self, state: State, limits: Mapping[str, Any]) -> AtOnce | None:
-        whole, parts = self.model_based.at_once(state, limits), state.parts(Trust)
-        if whole is None:
+        if type(self) is not Auto:
             return None
-
-        def act(rows: np.ndarray, *moment: Any) -> bool:
-            return not _doubts(parts, rows) and whole.act(rows, *moment)
-
-        def learn(before: np.ndarray, rows: np.ndarray, *moment: Any) -> bool:
-            passed = not _doubts(parts, before) and whole.learn(before, rows, *moment)
-            if passed:
-                _weigh(self.tolerance, self.width, parts, rows)
-            return passed
-
-        return AtOnce(act, learn)
+        integral = self.integral
+        own = self.nominal.reader.error_index, integral.gain, integral.limit, integral.window, self.nominal.demand
+        blended: dict[str, Any] = {
+            "trust": state.parts(Trust),
+            "tuning": pack(Tuning(self.tolerance, self.width, *own)),
+        }
+        if "demand" in state:
+            blended["demanded"] = state.parts(Demanded)
+        return self.model_based.at_once(state, {**limits, **blended})
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:
         return self.model_based.ask_less(state, observation)
@@ -121,13 +120,6 @@ def _fitting(nominal: NominalModel) -> ModelBased:
     return Car(nominal) if CarCompensator.fits(nominal) else Observer(nominal)
 
 
-class Trust(NamedTuple):
-    """What the kernel reads and writes of one vehicle: fields of the state, as views of its row."""
-
-    loss: np.ndarray
-    weight: np.ndarray
-
-
 @kernel
 def _doubts(parts, rows):  # type: ignore[no-untyped-def]
     """Whether the integral has any weight in any row."""
@@ -142,8 +134,7 @@ def _weigh(tolerance, width, parts, rows):  # type: ignore[no-untyped-def]
     """The weight follows the loss; whether the integral had any in any row."""
     doubted = _doubts(parts, rows)
     for n in range(rows.shape[0]):
-        loss, weight = part(rows[n], parts, 0), part(rows[n], parts, 1)
-        weight[0] = min(max((loss[1] - loss[0] + tolerance) / width, 0.0), 1.0)
+        weigh(tolerance, width, part(rows[n], parts, 0), part(rows[n], parts, 1))
     return doubted
 
 
@@ -152,5 +143,4 @@ def _blend(weight, integral, model_based):  # type: ignore[no-untyped-def]
     """What is shown or sent [N, K], where the members show or send these; weight [N] is of the one that is written."""
     for n in range(weight.shape[0]):
         if weight[n] < 1.0:
-            for k in range(integral.shape[1]):
-                model_based[n, k] = weight[n] * model_based[n, k] + (1.0 - weight[n]) * integral[n, k]
+            mix(weight[n], integral[n], model_based[n])

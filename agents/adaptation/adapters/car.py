@@ -8,8 +8,9 @@ import numpy as np
 
 from ....policies.kernels.arithmetic import copy
 from ....policies.kernels.packed import by_rows, pack, reals
-from ....policies.kernels.views import vector, view
+from ....policies.kernels.views import scratch, vector, view
 from ..at_once import arrived, as_it_is, asked, constants_of, learned, outcome, size_of_room, teaches, went_out
+from ..blend import blend_learned, blend_sent, blend_shown
 from ..compensators import car
 from ..compensators.car import CarCompensator
 from ..compiled import kernel
@@ -122,9 +123,15 @@ def _act_at_once(  # type: ignore[no-untyped-def]
     if not arrived(c, observation, last, steps):
         return False
     _see(c.known, c.parts, rows, shown)
+    blend_shown(c, rows, observation, shown)
     if not asked(c, rows, observation, own_before, dt, hidden, shown, own, wish):
         return False
     car.correct_rows(c.parts[_ESTIMATED:], rows, wish)
+    limited = scratch(own.shape, np.float64)
+    for n in range(len(rows)):
+        copy(own[n], limited[n])
+    car.limit_brakes(c.parts[_ESTIMATED:], rows, limited)
+    blend_sent(c, rows, limited, wish)
     return went_out(c, rows, own, wish, sent_before, sent, steps, activity, acted)
 
 
@@ -138,6 +145,7 @@ def _learn_at_once(  # type: ignore[no-untyped-def]
     touched = by_rows(c.touched, c.touched.size // sent.shape[1])
     room = vector(size_of_room(len(rows), touched.shape[1], observation.shape[1]))
     _learn(c.known, c.parts, touched, *as_it_is(c, observation, following, sent, dt), before, rows, room)
+    blend_learned(c, rows, following, dt)
     return learned(c, rows, steps, acted, worse)
 
 

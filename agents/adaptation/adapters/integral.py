@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..adapter import Adapter, Transition
+from ..blend import integrate
 from ..compiled import kernel
 from ..nominal import NominalModel
 from ..state import State
@@ -61,10 +62,7 @@ class Integral(Adapter):
 
 @kernel
 def _integrate(channels, gain, limit, window, following, saturated, fresh, dt, undone, integral):  # type: ignore[no-untyped-def]
-    """`Integral.integrate`: integral [N, E] of the errors in `channels` [E] is written, and loses the share undone [N]."""
+    """`Integral.integrate`: the integrals [N, E] are written, and lose the share undone [N]."""
     for n in range(integral.shape[0]):
         active = fresh[n] and not saturated[n].any()
-        for e in range(integral.shape[1]):
-            error = min(max(following[n, channels[e]], -window), window)
-            after = max(1.0 - undone[n], 0.0) * integral[n, e] + (gain * dt[n] * error if active else 0.0)
-            integral[n, e] = min(max(after, -limit), limit)
+        integrate(channels, gain, limit, window, following[n], active, dt[n], undone[n], integral[n])

@@ -28,6 +28,9 @@ class Kernels(NamedTuple):
     learn_at_once: Any
 
 
+_ALONE = {"trust": np.zeros((0, 2), np.int64), "demanded": np.zeros((0, 2), np.int64), "tuning": np.zeros(0)}
+
+
 class ModelBased(Adapter):
     """A `DisturbanceObserver` in a loop, and a policy that is shown where its vehicle is believed to be.
 
@@ -77,7 +80,7 @@ class ModelBased(Adapter):
         if not self.compiled or "kernels" not in vars(type(self)):
             return None
         parts = state.parts(*self.fields), state.parts(Shadow)
-        constants = pack(Constants(self.known, *parts, self.touched, **limits))
+        constants = pack(Constants(self.known, *parts, self.touched, **{**_ALONE, **limits}))
         return AtOnce(partial(self.kernels.act_at_once, constants), partial(self.kernels.learn_at_once, constants))
 
     def ask_less(self, state: State, observation: np.ndarray) -> np.ndarray:

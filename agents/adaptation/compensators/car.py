@@ -216,7 +216,7 @@ class CarCompensator:
     def limit_brakes(self, state: State, action: np.ndarray) -> np.ndarray:
         """Actions [N, 2] that brake no more than the rear axle bears."""
         limited = action.astype(np.float64)
-        _limit_brakes(state.parts(Memory), state.rows, limited)
+        limit_brakes(state.parts(Memory), state.rows, limited)
         return limited
 
 
@@ -371,11 +371,11 @@ def correct_rows(parts, rows, wish):  # type: ignore[no-untyped-def]
     """`CarCompensator.correct`: wish [N, 2] comes as the policy's action and is written."""
     for n in range(rows.shape[0]):
         add(_recall(rows[n], parts).answer[:2], wish[n])
-    _limit_brakes(parts, rows, wish)
+    limit_brakes(parts, rows, wish)
 
 
 @kernel
-def _limit_brakes(parts, rows, wish):  # type: ignore[no-untyped-def]
+def limit_brakes(parts, rows, wish):  # type: ignore[no-untyped-def]
     """`CarCompensator.limit_brakes`: wish [N, 2] comes as the action and is written."""
     for n in range(rows.shape[0]):
         wish[n, _DRIVE] = max(wish[n, _DRIVE], -_recall(rows[n], parts).brakes[0])
