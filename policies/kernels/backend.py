@@ -93,8 +93,8 @@ def lean(function: Callable[..., Any], helpers: bytes = HELPERS) -> Any:
 def kept_until_changed(compiled: Any, helpers: bytes) -> None:
     """Keep compiled code on disk until `helpers` (a `stamp`) changes, too."""
     # What is kept is valid while the file of the kernel is unchanged, says numba; here, that of its helpers as well. The
-    # attribute is private: a numba that lacks it serves everyone but who edits the helpers.
-    with suppress(AttributeError):
+    # attribute is private: a numba that lacks it, or has another one, serves everyone but who edits the helpers.
+    with suppress(AttributeError, TypeError):
         compiled._cache._cache_file._source_stamp += helpers
 
 
