@@ -105,9 +105,11 @@ def paired_p_value(values: ArrayLike, base: ArrayLike, *, resamples: int = RESAM
     each = _difference(values, base).mean(axis=0)
     if len(each) < 2 or not each.any():
         return 1.0
+    largest = np.abs(each).max()
     found = stats.permutation_test(
         (each,),
-        np.mean,
+        # Flips of equal means tie, however their sums are rounded.
+        lambda flipped, axis: np.round(np.mean(flipped, axis=axis) / largest, 12),
         permutation_type="samples",
         n_resamples=resamples,
         vectorized=True,

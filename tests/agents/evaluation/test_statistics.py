@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -167,6 +167,7 @@ def test_improvement_is_the_share_of_pairs_that_are_lower_ties_counting_half() -
 
 
 @given(values=arrays(np.float64, 8, elements=st.floats(-9, 9).map(lambda x: round(x, 2))))
+@example(values=np.array([0.0, 0.0, 1.5, 1.5, 1.16, 4.81, -1.81, -7.12]))
 @settings(max_examples=25, deadline=None)
 def test_the_p_value_counts_the_sign_patterns_at_least_as_extreme(values: np.ndarray) -> None:
     sums = np.array([np.dot(signs, values) for signs in product((-1, 1), repeat=8)])
